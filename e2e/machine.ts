@@ -1,0 +1,138 @@
+/** A model in memory with its pool, below the public API: passes of any rows, with a tap, with memory made dirty. */
+import { createPacker } from '../src/checkpoint';
+import type { Tap } from '../src/forward';
+import { compileKernels, instantiateKernels } from '../src/kernels';
+import { createMemory, type MemoryPlan, planMemory } from '../src/memory';
+import { type Pool, type Row, startPool } from '../src/pool';
+import type { KernelName } from '../src/protocol';
+import { readSafetensors } from '../src/safetensors';
+import { logitsView } from '../src/session';
+import { configOf, type ModelFiles } from './reading';
+
+export interface MachineOptions {
+  kernel: KernelName;
+  threads?: number;
+  contextLength?: number;
+  sequences?: number;
+  maxRows?: number;
+  kvCache?: 'bf16' | 'f32';
+  lmHead?: 'bf16' | 'int8';
+  /** Default: shared memory, relaxed SIMD. */
+  shared?: boolean;
+  relaxed?: boolean;
+}
+
+export interface TestMachine {
+  pool: Pool;
+  plan: MemoryPlan;
+  memory: WebAssembly.Memory;
+  words: Int32Array;
+  /** Fills the caches and every buffer with NaN: nothing may be read that was not written before. */
+  poison(): void;
+  /** Runs the passes and returns the logits of all their rows, f32[rows, vocab]. */
+  logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>>;
+}
+
+/** Loads as src/loader.ts does, but with every option of the plan, and without tokenizer and warm-up. */
+export async function openMachine(
+  files: ModelFiles,
+  { kernel, shared = true, relaxed = true, ...options }: MachineOptions,
+  aborted: () => boolean = () => false,
+  tap?: (machine: Pick<TestMachine, 'plan' | 'memory' | 'words'>) => Tap,
+): Promise<TestMachine> {
+  const config = configOf(files);
+  const { module } = await compileKernels(shared, relaxed);
+  const plan = planMemory(config, {
+    kernel,
+    threads: 1,
+    contextLength: 64,
+    sequences: 1,
+    maxRows: 64,
+    kvCache: 'bf16',
+    lmHead: 'bf16',
+    ...options,
+  });
+  const memory = createMemory(plan.bytes, shared);
+  const words = new Int32Array(memory.buffer);
+  const kernels = instantiateKernels(module, memory);
+  kernels.writeConstants();
+  const weights = new File([files.weights], 'model.safetensors');
+  const source = {
+    name: weights.name,
+    size: weights.size,
+    async *stream() {
+      const odd = 100_003; // pieces that end anywhere
+      for (let at = 0; at < files.weights.length; at += odd) yield files.weights.subarray(at, at + odd);
+    },
+  };
+  const packer = createPacker(kernels, memory, plan, weights.name);
+  await readSafetensors(source, new AbortController().signal, packer);
+  for (let position = 0; position < plan.contextLength; position++) {
+    const at = (position * config.headDim * 4) / 2;
+    kernels.ropeTables(position, config.headDim, config.ropeTheta, plan.cosines + at, plan.sines + at);
+  }
+  const pool = await startPool(module, memory, plan, aborted, tap?.({ plan, memory, words }));
+
+  async function logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>> {
+    const out = new Float32Array(passes.flat().length * config.vocab);
+    let done = 0;
+    for (const rows of passes) {
+      if (!(await pool.run(rows, 0))) throw new Error('the pass was aborted');
+      for (const index of rows.keys()) out.set(logitsView(memory, plan, index), config.vocab * done++);
+    }
+    return out;
+  }
+  /** The plan lays out: weights, caches, RoPE tables, rows, buffers up to staging, scratch of each thread. */
+  function poison(): void {
+    const bytes = new Uint8Array(memory.buffer);
+    bytes.fill(0xff, plan.layers[0]!.keys, plan.cosines);
+    bytes.fill(0xff, plan.hidden, plan.staging);
+    bytes.fill(0xff, plan.perThread[0]!.normed, plan.bytes);
+  }
+  return { pool, plan, memory, words, poison, logits };
+}
+
+/** Rows in passes of the given sizes, over and over. */
+export function inPasses(rows: Row[], sizes: number[]): Row[][] {
+  const passes: Row[][] = [];
+  for (let at = 0; at < rows.length; ) {
+    const size = sizes[passes.length % sizes.length]!;
+    passes.push(rows.slice(at, at + size));
+    at += size;
+  }
+  return passes;
+}
+
+export const rowsOf = (tokens: number[], sequence = 0): Row[] =>
+  tokens.map((token, position) => ({ sequence, position, token }));
+
+/** `count` tokens of a vocabulary, its first and its last among them; always the same for a seed. */
+export function someTokens(count: number, vocab: number, seed = 1): number[] {
+  let state = seed;
+  const tokens = Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 8) % vocab;
+  });
+  return [vocab - 1, 0, ...tokens].slice(0, count);
+}
+
+/** Where two float arrays differ in a bit, in words; empty where they do not. */
+export function bitDifference(got: Float32Array<ArrayBuffer>, right: Float32Array<ArrayBuffer>, rowLength: number) {
+  if (got.length !== right.length) return `${got.length} numbers instead of ${right.length}`;
+  const [a, b] = [new Uint32Array(got.buffer), new Uint32Array(right.buffer)];
+  const at = a.findIndex((word, i) => word !== b[i]);
+  if (at < 0) return '';
+  const count = a.reduce((sum, word, i) => sum + +(word !== b[i]), 0);
+  const where = `row ${Math.floor(at / rowLength)}, column ${at % rowLength}`;
+  return `${count} of ${a.length} differ, first in ${where}: ${got[at]} instead of ${right[at]}`;
+}
+
+/** L2 norm of the difference over L2 norm of the reference. */
+export function relativeError(got: ArrayLike<number>, right: Float32Array): number {
+  let [difference, norm] = [0, 0];
+  for (const [i, value] of right.entries()) {
+    difference += (got[i]! - value) ** 2;
+    norm += value ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}

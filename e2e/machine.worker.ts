@@ -1,0 +1,36 @@
+/** Test machines with several threads: thread 0 may have to sleep, which a page must not do. */
+import { expose, transfer } from 'comlink';
+import { type ErrorRecord, toRecord } from '../src/errors';
+import type { Row } from '../src/pool';
+import { type MachineOptions, openMachine, type TestMachine } from './machine';
+import type { ModelFiles } from './reading';
+
+let machine: TestMachine;
+
+const host = {
+  async open(files: ModelFiles, options: MachineOptions): Promise<void> {
+    machine = await openMachine(files, options);
+  },
+  /** Every time from dirty memory. */
+  async logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>> {
+    machine.poison();
+    const out = await machine.logits(passes);
+    return transfer(out, [out.buffer]);
+  },
+  /** The error that a pass ends in. */
+  async failure(rows: Row[]): Promise<ErrorRecord | undefined> {
+    try {
+      await machine.pool.run(rows, 0);
+      return undefined;
+    } catch (error) {
+      return toRecord(error);
+    }
+  },
+  async dispose(): Promise<void> {
+    machine.pool.dispose();
+  },
+};
+
+export type MachineHost = typeof host;
+
+expose(host);

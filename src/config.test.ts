@@ -1,0 +1,189 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { generationDefaults, parseConfig } from './config';
+import { SternaError } from './errors';
+
+const read = (path: string): Record<string, unknown> =>
+  JSON.parse(readFileSync(new URL(`../${path}`, import.meta.url), 'utf8'));
+
+/** config.json of BitNet b1.58 2B4T as transformers 4 wrote it. */
+const bitnet = {
+  architectures: ['BitNetForCausalLM'],
+  model_type: 'bitnet',
+  auto_map: { AutoConfig: 'configuration_bitnet.BitNetConfig' },
+  bos_token_id: 128_000,
+  eos_token_id: 128_001,
+  hidden_act: 'relu2',
+  hidden_size: 2560,
+  intermediate_size: 6912,
+  max_position_embeddings: 4096,
+  num_attention_heads: 20,
+  num_hidden_layers: 30,
+  num_key_value_heads: 5,
+  rms_norm_eps: 1e-5,
+  rope_theta: 500_000,
+  tie_word_embeddings: true,
+  vocab_size: 128_256,
+  quantization_config: { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'offline' },
+};
+
+const quantization = (more: object) => ({ quantization_config: { ...bitnet.quantization_config, ...more } });
+
+function failure(change: object, generation?: unknown): SternaError {
+  try {
+    parseConfig({ ...bitnet, ...change }, generation, 'config.json');
+  } catch (error) {
+    if (error instanceof SternaError) return error;
+    throw error;
+  }
+  throw new Error(`was accepted: ${JSON.stringify(change)}`);
+}
+
+describe('parseConfig', () => {
+  test('reads 2B4T', () => {
+    expect(parseConfig(bitnet, { eos_token_id: [128_001, 128_009] }, 'config.json')).toEqual({
+      modelType: 'bitnet',
+      hidden: 2560,
+      layers: 30,
+      heads: 20,
+      kvHeads: 5,
+      headDim: 128,
+      ffn: 6912,
+      vocab: 128_256,
+      maxPositions: 4096,
+      ropeTheta: 500_000,
+      rmsNormEps: 1e-5,
+      gate: 'relu2',
+      scaleSense: 'multiply',
+      bos: 128_000,
+      eos: [128_001, 128_009],
+    });
+  });
+
+  test('reads the fixtures', () => {
+    const packed = parseConfig(read('e2e/fixtures/hf-packed/config.json'), undefined, 'config.json');
+    expect(packed).toMatchObject({ hidden: 256, headDim: 64, kvHeads: 2, scaleSense: 'multiply', bos: 0, eos: [1] });
+    const folder = 'demo/public/models/tiny-stories-ternary';
+    const stories = parseConfig(read(`${folder}/config.json`), read(`${folder}/generation_config.json`), 'config.json');
+    expect(stories).toMatchObject({ layers: 5, vocab: 4096, maxPositions: 1024, eos: [1, 2] });
+  });
+
+  test('absent keys mean the class defaults of transformers', () => {
+    const { hidden_act, rms_norm_eps, rope_theta, bos_token_id, eos_token_id, ...rest } = bitnet;
+    const config = parseConfig({ ...rest, quantization_config: { quant_method: 'bitnet' } }, undefined, 'config.json');
+    expect(config).toMatchObject({ gate: 'relu2', rmsNormEps: 1e-5, ropeTheta: 500_000, scaleSense: 'divide' });
+    expect(config).toMatchObject({ bos: 128_000, eos: [128_001] });
+    const small = parseConfig({ ...rest, vocab_size: 100 }, undefined, 'config.json');
+    expect(small).toMatchObject({ bos: null, eos: [] });
+    const { tie_word_embeddings, ...untied } = bitnet;
+    expect(() => parseConfig(untied, undefined, 'config.json')).toThrow(
+      /tie_word_embeddings.*expected true, got false/,
+    );
+  });
+
+  test.each([
+    [{ rope_theta: undefined, rope_parameters: { rope_theta: 10_000, rope_type: 'default' } }, { ropeTheta: 10_000 }],
+    [{ rope_parameters: { rope_theta: 10_000 } }, { ropeTheta: 10_000 }],
+    [{ rope_parameters: null, rope_scaling: null }, { ropeTheta: 500_000 }],
+    [{ hidden_act: 'silu' }, { gate: 'silu' }],
+    [quantization({ linear_class: 'bitlinear' }), { scaleSense: 'divide' }],
+    [quantization({ modules_to_not_convert: ['lm_head'] }), { scaleSense: 'multiply' }],
+    [{ num_key_value_heads: null }, { kvHeads: 20 }],
+    [{ head_dim: 128 }, { headDim: 128 }],
+    [
+      { eos_token_id: [7, 8, 7], bos_token_id: null },
+      { eos: [7, 8], bos: null },
+    ],
+    [{ eos_token_id: null }, { eos: [] }],
+  ])('accepts %j', (change, expected) => {
+    expect(parseConfig({ ...bitnet, ...change }, undefined, 'config.json')).toMatchObject(expected);
+  });
+
+  test.each([
+    ['model_type', { model_type: 'llama' }, '"llama"'],
+    ['model_type', { model_type: undefined }, '""'],
+    ['architectures', { architectures: ['BitNetModel'] }, '["BitNetModel"]'],
+    ['hidden_act', { hidden_act: 'gelu' }, '"gelu"'],
+    ['tie_word_embeddings', { tie_word_embeddings: false }, 'false'],
+    ['attention_bias', { attention_bias: true }, 'true'],
+    ['mlp_bias', { mlp_bias: true }, 'true'],
+    ['sliding_window', { sliding_window: 512 }, 512],
+    ['rope_type', { rope_scaling: { rope_type: 'llama3', factor: 8 } }, '"llama3"'],
+    ['type', { rope_scaling: { type: 'linear', factor: 2 } }, '"linear"'],
+    ['rope_type', { rope_parameters: { rope_type: 'yarn' } }, '"yarn"'],
+    ['partial_rotary_factor', { rope_parameters: { partial_rotary_factor: 0.5 } }, 0.5],
+    ['quantization_config', { quantization_config: undefined }, '"nothing"'],
+    ['quant_method', quantization({ quant_method: 'gptq' }), '"gptq"'],
+    ['linear_class', quantization({ linear_class: 'linear' }), '"linear"'],
+    ['quantization_mode', quantization({ quantization_mode: 'online' }), '"online"'],
+    ['use_rms_norm', quantization({ use_rms_norm: true }), 'true'],
+    ['modules_to_not_convert', quantization({ modules_to_not_convert: ['q_proj'] }), '["q_proj"]'],
+    ['hidden_size', { hidden_size: 16_385 }, 16_385],
+    ['intermediate_size', { intermediate_size: 6910 }, 6910],
+    ['head_dim', { hidden_size: 240 }, 12],
+    ['head_dim', { head_dim: 64 }, 64],
+    ['vocab_size', { vocab_size: 1_000_001 }, 1_000_001],
+    ['num_hidden_layers', { num_hidden_layers: 513 }, 513],
+  ])('does not run: %s %j', (field, change, got) => {
+    const error = failure(change);
+    expect(error).toMatchObject({ code: 'unsupported', file: 'config.json', got });
+    expect(error.message).toContain(` ${field} (expected `);
+  });
+
+  test.each([
+    ['hidden_size', { hidden_size: undefined }],
+    ['hidden_size', { hidden_size: '2560' }],
+    ['intermediate_size', { intermediate_size: 0 }],
+    ['num_hidden_layers', { num_hidden_layers: 1.5 }],
+    ['num_attention_heads', { num_attention_heads: -20 }],
+    ['num_key_value_heads', { num_key_value_heads: undefined }],
+    ['num_key_value_heads', { num_key_value_heads: 3 }],
+    ['num_key_value_heads', { num_key_value_heads: 40 }],
+    ['head_dim', { num_attention_heads: 24, num_key_value_heads: 6 }],
+    ['vocab_size', { vocab_size: 2 ** 60 }],
+    ['max_position_embeddings', { max_position_embeddings: null }],
+    ['rms_norm_eps', { rms_norm_eps: 0 }],
+    ['rms_norm_eps', { rms_norm_eps: 'tiny' }],
+    ['rope_theta', { rope_theta: -1 }],
+    ['rope_theta', { rope_parameters: { rope_theta: Number.NaN } }],
+    ['rope_parameters', { rope_parameters: 'default' }],
+    ['quantization_config', { quantization_config: 'bitnet' }],
+    ['eos_token_id', { eos_token_id: 128_256 }],
+    ['eos_token_id', { eos_token_id: [1, 'two'] }],
+    ['bos_token_id', { bos_token_id: -1 }],
+  ])('is damaged: %s %j', (field, change) => {
+    const error = failure(change);
+    expect(error).toMatchObject({ code: 'bad-file', file: 'config.json' });
+    expect(error.message).toContain(`bad ${field} (expected `);
+  });
+
+  test('names generation_config.json when that is wrong', () => {
+    expect(failure({}, { eos_token_id: 999_999 })).toMatchObject({ code: 'bad-file', file: 'generation_config.json' });
+  });
+
+  test.each([[null], [undefined], [[]], ['config'], [7]])('is no configuration: %j', (json) => {
+    expect(() => parseConfig(json, undefined, 'config.json')).toThrow(/not a model configuration/);
+  });
+});
+
+describe('generationDefaults', () => {
+  test.each([
+    [
+      { do_sample: true, temperature: 0.6, top_p: 0.9, top_k: 50 },
+      { temperature: 0.6, topP: 0.9, topK: 50 },
+    ],
+    [{ temperature: 0.6, top_k: null }, { temperature: 0.6 }],
+    [{ do_sample: false, temperature: 0.6 }, { temperature: 0 }],
+    [{ bos_token_id: 1 }, {}],
+    [undefined, {}],
+  ])('%j', (generation, expected) => {
+    expect(generationDefaults(generation)).toStrictEqual(expected);
+  });
+
+  test.each([{ temperature: -1 }, { temperature: 'hot' }, { top_p: 1.5 }, { top_k: -1 }])(
+    'damaged: %j',
+    (generation) => {
+      expect(() => generationDefaults(generation)).toThrow(/^generation_config.json: bad t.* got /);
+    },
+  );
+});

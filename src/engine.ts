@@ -1,0 +1,150 @@
+/**
+ * The engine: what the engine worker does for the page. It loads one model, is thread 0 of its pool, and works on one
+ * request at a time. Control calls come through comlink; tokens go back over a MessagePort; an abort is a word in
+ * shared memory, so that it also reaches a worker that is computing (where memory is not shared it is a call, heard
+ * between passes).
+ */
+import { encodeChat } from './chat-template';
+import { SternaError, toRecord } from './errors';
+import { generate } from './generate';
+import { type LoadedModel, loadModel } from './loader';
+import { ABORT, REQUEST } from './memory';
+import type { EngineApi, Prompt, Reply } from './protocol';
+import { validateSettings } from './sampler';
+import { evaluate, perplexity, type ScoreContext } from './score';
+import type { Session } from './session';
+import type { Tokenizer } from './tokenizer';
+
+async function reply<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
+  try {
+    return { value: await work() };
+  } catch (error) {
+    return { error: toRecord(error) };
+  }
+}
+
+/** Resolves after the messages that are waiting now: a task of its own, without the 4 ms of setTimeout. */
+function createYield(): () => Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  const waiting: (() => void)[] = [];
+  port1.onmessage = () => waiting.shift()?.();
+  return () =>
+    new Promise((resolve) => {
+      waiting.push(resolve);
+      port2.postMessage(0);
+    });
+}
+
+/** The engine's calls, to be exposed by its worker. */
+export function createEngine(): EngineApi {
+  const yieldToMessages = createYield();
+  const session: Session = { tokens: [], sequence: 0 };
+  let model: LoadedModel | undefined;
+  let loading: { id: number; controller: AbortController } | undefined;
+  let current = 0; // id of the request at work, 0 = none
+
+  const loaded = (): LoadedModel => {
+    if (!model) throw new SternaError('worker', 'the engine has no model');
+    return model;
+  };
+  const tokenizerOf = ({ tokenizer, info }: LoadedModel): Tokenizer => {
+    if (tokenizer) return tokenizer;
+    const facts = { file: 'tokenizer.json', got: 'none', expected: 'tokenizer.json beside the weights' };
+    throw new SternaError('no-tokenizer', `${info.name} was loaded without a tokenizer`, facts);
+  };
+  const applyTemplate = (
+    loadedModel: LoadedModel,
+    messages: Parameters<typeof encodeChat>[2],
+    addGenerationPrompt: boolean,
+  ) => {
+    const tokenizer = tokenizerOf(loadedModel);
+    if (loadedModel.chatTemplate === undefined) {
+      const facts = { file: 'tokenizer_config.json', got: 'no chat_template', expected: 'chat_template' };
+      throw new SternaError('unsupported', 'the model has no chat template', facts);
+    }
+    return encodeChat(tokenizer, loadedModel.chatTemplate, messages, addGenerationPrompt);
+  };
+  const promptIds = (loadedModel: LoadedModel, prompt: Prompt): number[] => {
+    if ('ids' in prompt) return prompt.ids;
+    if ('messages' in prompt) return applyTemplate(loadedModel, prompt.messages, true).ids;
+    return tokenizerOf(loadedModel).encode(prompt.text, { bos: true });
+  };
+
+  /** Runs a request alone, with its id where aborts look for it. */
+  async function alone<T>(
+    id: number,
+    work: (loadedModel: LoadedModel, aborted: () => boolean) => Promise<T>,
+  ): Promise<T> {
+    const loadedModel = loaded();
+    if (current) throw new SternaError('busy', 'the model is at work on another call; await or abort it first');
+    const { words } = loadedModel;
+    current = id;
+    words[REQUEST / 4] = id;
+    try {
+      return await work(loadedModel, () => Atomics.load(words, ABORT / 4) === id);
+    } finally {
+      current = 0;
+      words[REQUEST / 4] = 0;
+    }
+  }
+
+  /** Scoring begins the cache anew and rejects when aborted. */
+  function scoring(loadedModel: LoadedModel, aborted: () => boolean): ScoreContext {
+    const { pool, memory } = loadedModel;
+    const between = async (): Promise<void> => {
+      await yieldToMessages();
+      if (aborted()) throw new SternaError('aborted', 'scoring was aborted');
+    };
+    return { pool, memory, session, between };
+  }
+
+  return {
+    load: (id, request, onProgress) =>
+      reply(async () => {
+        if (model || loading) throw new SternaError('busy', 'the engine has a model already');
+        const controller = new AbortController();
+        loading = { id, controller };
+        try {
+          model = await loadModel(request, onProgress, controller.signal);
+        } catch (error) {
+          throw controller.signal.aborted ? new SternaError('aborted', 'loading was aborted') : error;
+        } finally {
+          loading = undefined;
+        }
+        return { info: model.info, memory: model.shared ? model.memory : undefined };
+      }),
+    tokenize: (text, options) => reply(() => tokenizerOf(loaded()).encode(text, options)),
+    detokenize: (ids) => reply(() => tokenizerOf(loaded()).decode(ids)),
+    applyChatTemplate: (messages, addGenerationPrompt) =>
+      reply(() => applyTemplate(loaded(), messages, addGenerationPrompt)),
+    generate: (id, prompt, settings, port) =>
+      reply(() =>
+        alone(id, async (loadedModel, aborted) => {
+          const complete = validateSettings(settings, loadedModel.info.defaults);
+          if (complete.stop.length > 0) tokenizerOf(loadedModel);
+          const { pool, memory, tokenizer, stopTokens } = loadedModel;
+          const context = { pool, memory, session, tokenizer, stopTokens, aborted, yieldToMessages };
+          let chunks = 0;
+          const result = await generate(context, promptIds(loadedModel, prompt), complete, (chunk) => {
+            chunks++;
+            port.postMessage(chunk);
+          });
+          return { result, chunks };
+        }),
+      ).finally(() => port.close()),
+    evaluate: (id, ids) =>
+      reply(() => alone(id, (loadedModel, aborted) => evaluate(scoring(loadedModel, aborted), ids))),
+    perplexity: (id, input, options) =>
+      reply(() =>
+        alone(id, (loadedModel, aborted) => {
+          const ids =
+            typeof input === 'string' ? tokenizerOf(loadedModel).encode(input, { bos: true, eos: true }) : input;
+          return perplexity(scoring(loadedModel, aborted), ids, options);
+        }),
+      ),
+    async abort(id) {
+      if (loading?.id === id) loading.controller.abort();
+      if (model) Atomics.store(model.words, ABORT / 4, id);
+    },
+  };
+}

@@ -1,0 +1,245 @@
+/**
+ * The forward pass, as every thread runs it (SPMD). Rows of {sequence, position, token} lie in shared memory; a prompt
+ * chunk is many rows of one sequence, decode one row, parallel answers one row each of several sequences.
+ * Steps meet at barriers. No float is reduced across threads, so the bits do not depend on the thread count, nor on how
+ * many rows go together. docs/model.md describes the steps; wasm/ holds the arithmetic.
+ */
+import { bitLinear, type Quantised, quantisedRows, rowRange } from './bitlinear';
+import type { Machine } from './machine';
+import { BARRIER, BLOCK, type LayerPlan, LOGITS_FROM, pad, ROWS, STOP } from './memory';
+
+/** Rounds to spin at a barrier before sleeping: some 100 us, longer than steps are uneven (docs/speed.md). */
+const SPIN = 100_000;
+
+export type Step =
+  | 'embed'
+  | 'qkv-input' // normed, quantised
+  | 'qkv'
+  | 'rope'
+  | 'attention'
+  | 'output-input'
+  | 'output'
+  | 'gate-up-input'
+  | 'gate-up'
+  | 'down-input'
+  | 'down'
+  | 'head';
+
+/** Told of each finished step (before its barrier) by the thread that runs it: for tests and benchmarks. */
+export type Tap = (step: Step, layer: number) => void;
+
+/** Thrown out of a pass when another thread has failed; that thread reports the cause. */
+export class PoolFailed extends Error {}
+
+/**
+ * Makes the forward pass of one thread. All threads call what comes back for every pass; all return the same.
+ * It returns false if thread 0's `aborted` said so at the end of a layer (the logits are then not written), and throws
+ * PoolFailed if another thread failed.
+ */
+export function createForward(machine: Machine, aborted: () => boolean, tap?: Tap): () => boolean {
+  const { kernels: k, plan, rank, words } = machine;
+  const { config, threads, layers, cacheBf16, head } = plan;
+  const { hidden, ffn, heads, kvHeads, headDim, vocab } = config;
+  const own = plan.perThread[rank]!;
+  const group = heads / kvHeads;
+  const attentionWidth = heads * headDim;
+  const headBytes = headDim * 4;
+  const cachedHeadBytes = headDim * (cacheBf16 ? 2 : 4);
+  const keyOffset = pad(attentionWidth, 16) * 4; // in a row of qkv, bytes
+  const valueOffset = keyOffset + pad(kvHeads * headDim, 16) * 4;
+  const upOffset = pad(ffn, 16) * 4; // in a row of gateUp
+  const scale = Math.fround(1 / Math.sqrt(headDim));
+  const gateKernel = config.gate === 'relu2' ? k.gateRelu2 : k.gateSilu;
+
+  const meet = (): void => {
+    if (threads > 1 && k.barrier(BARRIER, threads, SPIN)) throw new PoolFailed('another thread failed');
+  };
+  const hiddenRow = (row: number): number => plan.hidden + row * plan.hiddenStride * 4;
+  const qkvRow = (row: number): number => plan.qkv + row * plan.qkvStride * 4;
+  const attentionRow = (row: number): number => plan.attention + row * plan.attentionStride * 4;
+  const gateUpRow = (row: number): number => plan.gateUp + row * plan.gateUpStride * 4;
+  const position = (row: number): number => words[plan.rowPositions / 4 + row]!;
+  /** Where the cache of a row's sequence holds a head's position 0. */
+  const cacheHead = (cache: number, row: number, head: number): number =>
+    cache + (words[plan.rowSequences / 4 + row]! * kvHeads + head) * plan.contextLength * cachedHeadBytes;
+
+  /**
+   * Norm and quantisation of all rows: each thread all of them for itself in a small pass, else its share for everybody.
+   * `source` says where row r lies; it may put it together first.
+   */
+  function quantiseRows(n: number, source: (row: number) => number, gain: number, width: number): Quantised {
+    const small = n <= plan.smallRows;
+    const q = quantisedRows(machine, n);
+    for (let row = small ? 0 : rank; row < n; row += small ? 1 : threads) {
+      k.rmsNorm(source(row), gain, own.normed, width, config.rmsNormEps);
+      k.quantise(own.normed, width, pad(width, 64), q.codes + row * q.codesStride, +small, q.records + row * 16);
+    }
+    if (!small) meet();
+    return q;
+  }
+
+  function embed(n: number): void {
+    for (let row = rank; row < n; row += threads) {
+      const token = words[plan.rowTokens / 4 + row]!;
+      if (head.kind === 'bf16') k.embedBf16(head.table, token, hidden, hiddenRow(row));
+      else k.embedInt8(head.table, token, hidden, head.paddedHidden, head.scales, hiddenRow(row));
+    }
+  }
+
+  /** Rotates queries and keys, and puts keys and values into the cache. Units: (row, head). */
+  function ropeAndStore(n: number, layer: LayerPlan): void {
+    const units = heads + 2 * kvHeads;
+    for (let unit = rank; unit < n * units; unit += threads) {
+      const row = Math.floor(unit / units);
+      const index = unit % units;
+      const at = position(row);
+      const cosines = plan.cosines + (at * headBytes) / 2;
+      const sines = plan.sines + (at * headBytes) / 2;
+      if (index < heads) {
+        const x = qkvRow(row) + index * headBytes;
+        k.rope(x, headDim, cosines, sines, x);
+      } else if (index < heads + kvHeads) {
+        const kv = index - heads;
+        const to = cacheHead(layer.keys, row, kv) + at * cachedHeadBytes;
+        k.ropeKey(qkvRow(row) + keyOffset + kv * headBytes, headDim, cosines, sines, to, +cacheBf16);
+      } else {
+        const kv = index - heads - kvHeads;
+        const to = cacheHead(layer.values, row, kv) + at * cachedHeadBytes;
+        k.storeHead(qkvRow(row) + valueOffset + kv * headBytes, headDim, to, +cacheBf16);
+      }
+    }
+  }
+
+  /** One row, one key/value head, one block of positions. */
+  function attendBlock(layer: LayerPlan, row: number, kv: number, block: number, partial: number): void {
+    const first = block * BLOCK;
+    const count = Math.min(BLOCK, position(row) + 1 - first);
+    const keys = cacheHead(layer.keys, row, kv) + first * cachedHeadBytes;
+    const values = cacheHead(layer.values, row, kv) + first * cachedHeadBytes;
+    const query = qkvRow(row) + kv * group * headBytes;
+    k.attentionBlock(query, keys, values, count, group, headDim, scale, +cacheBf16, own.scores, partial);
+  }
+
+  const blocksOf = (row: number): number => Math.floor(position(row) / BLOCK) + 1;
+  const mostBlocks = Math.ceil(plan.contextLength / BLOCK);
+  const partialAt = (row: number, kv: number): number =>
+    plan.partials + (row * kvHeads + kv) * mostBlocks * plan.partialBytes;
+
+  /** Small pass: partial results of (row, key/value head, block), shared out; combineRow() puts them together. */
+  function attendSmall(n: number, layer: LayerPlan): void {
+    let unit = 0;
+    for (let row = 0; row < n; row++) {
+      for (let kv = 0; kv < kvHeads; kv++) {
+        for (let block = 0; block < blocksOf(row); block++) {
+          if (unit++ % threads === rank)
+            attendBlock(layer, row, kv, block, partialAt(row, kv) + block * plan.partialBytes);
+        }
+      }
+    }
+  }
+
+  /** Puts the heads of a row together in this thread's scratch. */
+  function combineRow(row: number): number {
+    for (let kv = 0; kv < kvHeads; kv++) {
+      const to = own.normed + kv * group * headBytes;
+      k.attentionCombine(partialAt(row, kv), blocksOf(row), plan.partialBytes, group, headDim, to);
+    }
+    return own.normed;
+  }
+
+  /** Large pass: whole (row, key/value head) units, in the same arithmetic. */
+  function attendLarge(n: number, layer: LayerPlan): void {
+    for (let kv = 0; kv < kvHeads; kv++) {
+      for (let row = rank; row < n; row += threads) {
+        const blocks = blocksOf(row);
+        for (let block = 0; block < blocks; block++) {
+          attendBlock(layer, row, kv, block, own.partials + block * plan.partialBytes);
+        }
+        const to = attentionRow(row) + kv * group * headBytes;
+        k.attentionCombine(own.partials, blocks, plan.partialBytes, group, headDim, to);
+      }
+    }
+  }
+
+  /** act(gate) * up for this thread's rows of both: no barrier between. */
+  function gateRange(n: number, layer: LayerPlan): void {
+    const { begin, rows } = rowRange(layer.gate, rank, threads);
+    for (let row = 0; row < n; row++) {
+      const gate = gateUpRow(row) + begin * 4;
+      gateKernel(gate, gate + upOffset, gate, rows);
+    }
+  }
+
+  /** Logits of this thread's part of the vocabulary. */
+  function lmHead(n: number, logitsFrom: number): void {
+    const tiles = head.paddedVocab / 4;
+    const begin = Math.floor((tiles * rank) / threads) * 4;
+    const end = Math.floor((tiles * (rank + 1)) / threads) * 4;
+    for (let row = logitsFrom; row < n; row++) {
+      const out = plan.logits + (row - logitsFrom) * head.paddedVocab * 4;
+      k.rmsNorm(hiddenRow(row), plan.finalNorm, own.normed, hidden, config.rmsNormEps);
+      if (head.kind === 'bf16') k.headBf16(head.table, own.normed, begin, end, hidden, out);
+      else {
+        const record = own.headCodes + head.paddedHidden * 4;
+        k.quantiseHead(own.normed, hidden, head.paddedHidden, own.headCodes, record);
+        k.headInt8(head.table, own.headCodes, record, head.scales, head.sums, begin, end, head.paddedHidden, out);
+      }
+    }
+  }
+
+  return () => {
+    const n = words[ROWS / 4]!;
+    const small = n <= plan.smallRows;
+    const logitsFrom = words[LOGITS_FROM / 4]!;
+    embed(n);
+    tap?.('embed', 0);
+    meet();
+    for (const [index, layer] of layers.entries()) {
+      const attentionInput = quantiseRows(n, hiddenRow, layer.inputNorm, hidden);
+      tap?.('qkv-input', index);
+      bitLinear(machine, layer.query, attentionInput, n, plan.qkv, plan.qkvStride, false);
+      bitLinear(machine, layer.key, attentionInput, n, plan.qkv + keyOffset, plan.qkvStride, false);
+      bitLinear(machine, layer.value, attentionInput, n, plan.qkv + valueOffset, plan.qkvStride, false);
+      tap?.('qkv', index);
+      meet();
+      ropeAndStore(n, layer);
+      tap?.('rope', index);
+      meet();
+      if (small) attendSmall(n, layer);
+      else attendLarge(n, layer);
+      tap?.('attention', index);
+      meet();
+      const outputInput = quantiseRows(n, small ? combineRow : attentionRow, layer.attentionNorm, attentionWidth);
+      tap?.('output-input', index);
+      bitLinear(machine, layer.output, outputInput, n, plan.hidden, plan.hiddenStride, true);
+      tap?.('output', index);
+      meet();
+      const ffnInput = quantiseRows(n, hiddenRow, layer.ffnInputNorm, hidden);
+      tap?.('gate-up-input', index);
+      bitLinear(machine, layer.gate, ffnInput, n, plan.gateUp, plan.gateUpStride, false);
+      bitLinear(machine, layer.up, ffnInput, n, plan.gateUp + upOffset, plan.gateUpStride, false);
+      gateRange(n, layer);
+      tap?.('gate-up', index);
+      meet();
+      const downInput = quantiseRows(n, gateUpRow, layer.ffnNorm, ffn);
+      tap?.('down-input', index);
+      bitLinear(machine, layer.down, downInput, n, plan.hidden, plan.hiddenStride, true);
+      tap?.('down', index);
+      if (rank === 0) words[STOP / 4] = +aborted();
+      meet();
+      if (words[STOP / 4]) return false;
+    }
+    lmHead(n, logitsFrom);
+    // padding of the vocabulary must not take part in a softmax; its tile belongs to the last thread
+    if (rank === threads - 1 && vocab < head.paddedVocab) {
+      const logits = new Float32Array(words.buffer);
+      for (let row = 0; row < n - logitsFrom; row++) {
+        const start = plan.logits / 4 + row * head.paddedVocab;
+        logits.fill(-Infinity, start + vocab, start + head.paddedVocab);
+      }
+    }
+    tap?.('head', 0);
+    meet();
+    return true;
+  };
+}

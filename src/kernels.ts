@@ -1,0 +1,237 @@
+/**
+ * Which binary and which BitLinear kernel to run: validate, known-answer test, micro-benchmark; never the user agent.
+ */
+
+import { SternaError } from './errors';
+import type { instantiate as Instantiate } from './generated/shared-relaxed';
+import { CODES_STRIDE } from './memory';
+import type { KernelName } from './protocol';
+
+/** The exports of every build (types come from the compiler). */
+export type Kernels = Omit<Awaited<ReturnType<typeof Instantiate>>, 'memory'>;
+
+export interface KernelChoice {
+  module: WebAssembly.Module;
+  relaxedSimd: boolean;
+  kernel: KernelName;
+  reason: string;
+  /** Weights per nanosecond in the micro-benchmark; 0 = failed its known-answer test. */
+  rates: Partial<Record<KernelName, number>>;
+}
+
+const BUILDS = {
+  shared: {
+    relaxed: new URL('./generated/shared-relaxed.wasm?no-inline', import.meta.url),
+    baseline: new URL('./generated/shared-baseline.wasm?no-inline', import.meta.url),
+  },
+  single: {
+    relaxed: new URL('./generated/single-relaxed.wasm?no-inline', import.meta.url),
+    baseline: new URL('./generated/single-baseline.wasm?no-inline', import.meta.url),
+  },
+};
+
+async function fetchBytes(url: URL): Promise<ArrayBuffer> {
+  const response = await fetch(url);
+  if (!response.ok)
+    throw new SternaError('download', 'kernel binary', { file: url.pathname, got: response.status, expected: 200 });
+  return response.arrayBuffer();
+}
+
+/** One instance over a memory; every thread makes its own. */
+export function instantiateKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
+}
+
+/**
+ * Loads the relaxed build where this browser validates it, else the baseline one.
+ * @param relaxed false: the baseline build in any case
+ * @throws SternaError `unsupported` without WebAssembly SIMD, `download` if a binary cannot be fetched
+ */
+export async function compileKernels(
+  shared: boolean,
+  relaxed = true,
+): Promise<{ module: WebAssembly.Module; relaxedSimd: boolean }> {
+  const build = BUILDS[shared ? 'shared' : 'single'];
+  if (relaxed) {
+    const bytes = await fetchBytes(build.relaxed);
+    if (WebAssembly.validate(bytes)) return { module: await WebAssembly.compile(bytes), relaxedSimd: true };
+  }
+  const bytes = await fetchBytes(build.baseline);
+  if (!WebAssembly.validate(bytes)) {
+    throw new SternaError('unsupported', 'WebAssembly features of this browser', {
+      got: 'no SIMD128',
+      expected: 'SIMD128',
+    });
+  }
+  return { module: await WebAssembly.compile(bytes), relaxedSimd: false };
+}
+
+// The trial memory: everything the tests and the micro-benchmark need, at fixed places.
+const TRIAL = {
+  hf: 1024,
+  codes: 16384,
+  record: 50176,
+  out: 51200,
+  tables: 65536,
+  sums: 131072,
+  matrix: 139264,
+  pages: 12,
+};
+const TRIAL_ROWS = 256;
+const TRIAL_COLS = 2560;
+
+/** How a candidate is called on the trial memory, `rows` rows of `cols` columns. */
+function gemv(k: Kernels, kernel: KernelName, rows: number, cols: number): void {
+  const { matrix, codes, record, out, tables, sums } = TRIAL;
+  if (kernel === 'dot32') k.gemvDot32(matrix, codes, record, rows, cols, 1, out, 0);
+  else if (kernel === 'dot16') k.gemvDot16(matrix, codes, record, rows, cols, 1, out, 0);
+  else {
+    k.lutTables(codes, cols, tables);
+    k.gemvLut8(matrix, tables, record, 0, rows, rows, cols, 1, sums, out, 0);
+  }
+}
+
+/** A small fixed sequence of pseudo-random integers (an LCG of Numerical Recipes), for test data only. */
+function lcg(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 8;
+  };
+}
+
+const KNOWN_ACTIVATIONS: ((k: number, random: () => number) => number)[] = [
+  () => -127,
+  () => 127,
+  (k) => (k & 1 ? 127 : -127),
+  (_, random) => (random() % 255) - 127,
+];
+
+/**
+ * Known-answer test: 16 rows over extreme and random activations must give the exact integers. (An engine is known that
+ * validates the relaxed dot product and doubles it.)
+ */
+function gemvAnswersRight(k: Kernels, memory: WebAssembly.Memory, kernel: KernelName): boolean {
+  const [rows, cols] = [16, 448];
+  const bytes = new Uint8Array(memory.buffer);
+  const i8 = new Int8Array(memory.buffer);
+  const f32 = new Float32Array(memory.buffer);
+  return KNOWN_ACTIVATIONS.every((activation, pattern) => {
+    const random = lcg(pattern + 1);
+    const trits: number[][] = Array.from({ length: rows }, () => []);
+    for (let quarter = 0; quarter < rows / 4; quarter++) {
+      for (let c = 0; c < cols; c++) {
+        let byte = 0;
+        for (let field = 0; field < 4; field++) {
+          const code = random() % 3;
+          byte |= code << (2 * field);
+          trits[quarter + (field * rows) / 4]![c] = code - 1;
+        }
+        bytes[TRIAL.hf + c] = byte;
+      }
+      for (let field = 0; field < 4; field++) {
+        const row = quarter + (field * rows) / 4;
+        if (kernel === 'lut8') k.packLanes(TRIAL.hf, field, TRIAL.matrix, row, rows, cols);
+        else k.packTiles(TRIAL.hf, field, TRIAL.matrix, row, cols);
+      }
+    }
+    let sum = 0;
+    for (let c = 0; c < cols; c++) {
+      const code = activation(c, random);
+      i8[TRIAL.codes + c] = code;
+      i8[TRIAL.codes + CODES_STRIDE / 2 + c] = code;
+      sum += code;
+    }
+    f32[TRIAL.record / 4 + 1] = 1;
+    new Int32Array(memory.buffer)[TRIAL.record / 4 + 2] = sum;
+    gemv(k, kernel, rows, cols);
+    return trits.every((row, r) => {
+      const right = row.reduce((total, trit, c) => total + trit * i8[TRIAL.codes + c]!, 0);
+      return f32[TRIAL.out / 4 + r] === right;
+    });
+  });
+}
+
+/** Known-answer test of the int8 lm_head, which uses the relaxed dot product with other ranges. */
+function headAnswersRight(k: Kernels, memory: WebAssembly.Memory): boolean {
+  const n = 64;
+  const f32 = new Float32Array(memory.buffer);
+  const random = lcg(7);
+  const rows = Array.from({ length: 4 }, (_, r) =>
+    Array.from({ length: n }, () => (r === 0 ? -127 : r === 1 ? 127 : (random() % 255) - 127)),
+  );
+  const x = Array.from({ length: n }, (_, i) => (i === 0 ? 8128 : (random() % 16257) - 8128));
+  rows.forEach((row, r) => {
+    // small integers are exact in bf16; the largest of each row is 127, so that its scale is 1
+    row[r] = 127;
+    const bf16 = new Uint16Array(memory.buffer, TRIAL.hf, n);
+    row.forEach((value, i) => {
+      f32[TRIAL.out / 4] = value;
+      bf16[i] = new Uint16Array(memory.buffer)[TRIAL.out / 2 + 1]!;
+    });
+    k.packInt8(TRIAL.hf, TRIAL.matrix, r, n, n, TRIAL.tables, TRIAL.tables + 64);
+  });
+  f32.set(x, TRIAL.hf / 4);
+  k.quantiseHead(TRIAL.hf, n, n, TRIAL.codes, TRIAL.record);
+  k.headInt8(TRIAL.matrix, TRIAL.codes, TRIAL.record, TRIAL.tables, TRIAL.tables + 64, 0, 4, n, TRIAL.out);
+  return rows.every((row, r) => f32[TRIAL.out / 4 + r] === row.reduce((sum, w, i) => sum + w * x[i]!, 0));
+}
+
+/** Fastest of several timed batches, in weights per nanosecond; candidates take turns, so that noise hits all. */
+function measure(k: Kernels, candidates: KernelName[]): Map<KernelName, number> {
+  const best = new Map(candidates.map((kernel) => [kernel, 0]));
+  const batch = 24;
+  for (let round = 0; round < 12; round++) {
+    for (const kernel of candidates) {
+      const start = performance.now();
+      for (let i = 0; i < batch; i++) gemv(k, kernel, TRIAL_ROWS, TRIAL_COLS);
+      const nanoseconds = (performance.now() - start) * 1e6;
+      if (nanoseconds > 0)
+        best.set(kernel, Math.max(best.get(kernel)!, (batch * TRIAL_ROWS * TRIAL_COLS) / nanoseconds));
+    }
+  }
+  return best;
+}
+
+/**
+ * Chooses the BitLinear kernel: every candidate must pass its known-answer test, then the fastest in a micro-benchmark
+ * of a few milliseconds wins. If a relaxed kernel answers wrongly, the whole relaxed build is dropped.
+ * @throws SternaError `unsupported` if a forced kernel does not run here
+ */
+export async function chooseKernel(wanted: 'auto' | KernelName, shared: boolean): Promise<KernelChoice> {
+  let { module, relaxedSimd } = await compileKernels(shared);
+  let memory = new WebAssembly.Memory({ initial: TRIAL.pages, maximum: TRIAL.pages, shared });
+  let kernels = instantiateKernels(module, memory);
+  kernels.writeConstants();
+  const rates: Partial<Record<KernelName, number>> = {};
+  let dropped = relaxedSimd ? '' : 'no relaxed SIMD in this browser';
+  if (relaxedSimd) {
+    const right = (['dot32', 'dot16'] as const).filter((kernel) => gemvAnswersRight(kernels, memory, kernel));
+    if (right.length < 2 || !headAnswersRight(kernels, memory)) {
+      dropped = 'relaxed SIMD of this browser answers wrongly';
+      rates.dot32 = 0;
+      rates.dot16 = 0;
+      ({ module, relaxedSimd } = await compileKernels(shared, false));
+      memory = new WebAssembly.Memory({ initial: TRIAL.pages, maximum: TRIAL.pages, shared });
+      kernels = instantiateKernels(module, memory);
+      kernels.writeConstants();
+    }
+  }
+  if (!gemvAnswersRight(kernels, memory, 'lut8') || !headAnswersRight(kernels, memory)) {
+    throw new SternaError('unsupported', 'WebAssembly SIMD of this browser', {
+      got: 'wrong sums',
+      expected: 'exact sums',
+    });
+  }
+  if (wanted !== 'auto' && wanted !== 'lut8' && !relaxedSimd) {
+    throw new SternaError('unsupported', `kernel: ${dropped}`, { got: wanted, expected: 'lut8 or auto' });
+  }
+  const candidates: KernelName[] = relaxedSimd ? ['dot32', 'dot16', 'lut8'] : ['lut8'];
+  for (const [kernel, rate] of measure(kernels, candidates)) rates[kernel] = Math.round(rate * 10) / 10;
+  const fastest = candidates.reduce((a, b) => (rates[b]! > rates[a]! ? b : a));
+  const figures = candidates.map((kernel) => `${kernel} ${rates[kernel]}`).join(', ');
+  if (wanted !== 'auto')
+    return { module, relaxedSimd, kernel: wanted, reason: `forced (weights/ns: ${figures})`, rates };
+  const reason = dropped ? `${dropped}; lut8 ${rates.lut8} weights/ns` : `fastest in weights/ns: ${figures}`;
+  return { module, relaxedSimd, kernel: fastest, reason, rates };
+}

@@ -1,0 +1,292 @@
+/**
+ * The map of the one memory: every weight, cache and buffer is a byte offset planned here, before anything is loaded.
+ * Threads share the memory; what only one thread touches lies in its own `ThreadPlan`.
+ */
+import type { ModelConfig } from './config';
+import { SternaError } from './errors';
+import type { KernelName } from './protocol';
+
+/** One ternary matrix, 2 bits a weight, in the byte order of the kernel (see wasm/gemv.ts). */
+export interface Matrix {
+  at: number;
+  rows: number;
+  cols: number;
+  paddedRows: number; // multiple of 16
+  paddedCols: number; // multiple of 64
+  /** y = (T . q) * scale / c; set when the checkpoint's weight_scale has been read. */
+  scale: number;
+}
+
+export interface LayerPlan {
+  inputNorm: number; // f32[hidden]
+  query: Matrix; // [heads * headDim, hidden]
+  key: Matrix; // [kvHeads * headDim, hidden]
+  value: Matrix; // [kvHeads * headDim, hidden]
+  attentionNorm: number; // f32[heads * headDim], attn_sub_norm
+  output: Matrix; // [hidden, heads * headDim]
+  ffnInputNorm: number; // f32[hidden], post_attention_layernorm
+  gate: Matrix; // [ffn, hidden]
+  up: Matrix; // [ffn, hidden]
+  ffnNorm: number; // f32[ffn], ffn_sub_norm
+  down: Matrix; // [hidden, ffn]
+  keys: number; // bf16 or f32 [sequences, kvHeads, contextLength, headDim]
+  values: number;
+}
+
+/** Token embedding and lm_head in one. bf16: scales and sums unused (0). See wasm/lmhead.ts. */
+export interface HeadPlan {
+  kind: 'bf16' | 'int8';
+  table: number; // bf16[paddedVocab, hidden] or i8[paddedVocab, paddedHidden], tiles of four rows
+  scales: number; // f32[paddedVocab]
+  sums: number; // i32[paddedVocab]
+  paddedVocab: number; // multiple of 4
+  paddedHidden: number; // multiple of 16
+}
+
+/** Scratch of one thread. */
+export interface ThreadPlan {
+  normed: number; // f32[widest]
+  codes: number; // i8[smallRows, CODES_STRIDE], two copies each
+  records: number; // 16 bytes [smallRows], see wasm/absmax.ts
+  scores: number; // f32[group, 256]
+  partials: number; // partial records of every block of one row and key/value head
+  tables: number; // lut8: u8[16 * widest cols]; GEMM: 32 KB
+  dense: number; // GEMM: weights of one matrix's row range in dense order
+  activations: number; // GEMM: i16[widest cols, 8]
+  accumulators: number; // GEMM: i16[row range, 8]
+  sums: number; // GEMM: i32[row range, 8]; lut8: i32[row range]
+  headCodes: number; // int8 head: 4 bytes [paddedHidden], then the record
+}
+
+export interface MemoryPlan {
+  bytes: number;
+  config: ModelConfig;
+  kernel: KernelName;
+  threads: number;
+  contextLength: number;
+  sequences: number;
+  /** Most rows in one forward pass. */
+  maxRows: number;
+  /** Up to this many rows every thread quantises for itself and takes the GEMV; above, rows are shared out and take the GEMM. */
+  smallRows: number;
+  /** Most rows of one pass whose logits can be asked for. */
+  logitRows: number;
+  cacheBf16: boolean;
+  layers: LayerPlan[];
+  finalNorm: number; // f32[hidden]
+  head: HeadPlan;
+  cosines: number; // f32[contextLength, headDim / 2]
+  sines: number;
+  rowTokens: number; // i32[maxRows]: the rows of the pass
+  rowPositions: number;
+  rowSequences: number;
+  hidden: number; // f32[maxRows, hiddenStride]: the residual stream
+  hiddenStride: number; // elements, also of the attention output
+  qkv: number; // f32[maxRows, qkvStride]: query | key | value, each padded
+  qkvStride: number;
+  attention: number; // f32[maxRows, attentionStride]
+  attentionStride: number;
+  gateUp: number; // f32[maxRows, gateUpStride]: gate | up
+  gateUpStride: number;
+  codes: number; // i8[maxRows, codesStride]: quantised rows of a large pass
+  codesStride: number;
+  records: number; // 16 bytes [maxRows]
+  partials: number; // partial records [smallRows, kvHeads, blocks]
+  partialBytes: number;
+  logits: number; // f32[logitRows, paddedVocab]
+  weights: number; // softmax terms of the sampler, f32[paddedVocab]
+  staging: number; // one row of a checkpoint on its way into the tiles, and back
+  stagingBytes: number;
+  perThread: ThreadPlan[];
+  /** Bytes of the ternary matrices alone. */
+  ternaryBytes: number;
+}
+
+/** Fixed words, below everything that is planned. The constant table of the kernels lies at 64..191. */
+export const BARRIER = 256; // i32[4], see wasm/barrier.ts
+export const PASS = 320; // i32[2]: pass counter, sleepers
+export const ABORT = 384; // i32: id of the request to abort; written by the page
+export const REQUEST = 388; // i32: id of the request at work
+export const STOP = 392; // i32: thread 0's decision, read by all after a barrier
+export const ROWS = 448; // i32: rows of the pass; 0 = leave
+export const LOGITS_FROM = 452; // i32: logits are wanted of rows logitsFrom..rows-1
+const FIRST_FREE = 1024;
+
+/** Bytes between two rows of codes in thread scratch: two copies of at most 16384 columns (wasm/gemv.ts, CODES_COPY). */
+export const CODES_STRIDE = 32768;
+/** Positions to an attention block (wasm/attention.ts, BLOCK). */
+export const BLOCK = 256;
+const PAGE = 65536;
+const MAX_BYTES = 65536 * PAGE;
+
+export const pad = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
+
+export interface PlanOptions {
+  kernel: KernelName;
+  threads: number;
+  contextLength: number;
+  sequences: number;
+  maxRows: number;
+  kvCache: 'bf16' | 'f32';
+  lmHead: 'bf16' | 'int8';
+}
+
+/**
+ * Plans the memory of a model.
+ * @throws SternaError `out-of-memory` if it does not fit the 4 GiB of wasm32
+ */
+export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPlan {
+  const { hidden, ffn, heads, kvHeads, headDim, vocab } = config;
+  const { kernel, threads, contextLength, sequences, maxRows } = options;
+  let top = FIRST_FREE;
+  /** Reserves bytes; regions begin on cache lines of their own. */
+  const take = (bytes: number): number => {
+    const at = top;
+    top = pad(top + bytes, 64);
+    return at;
+  };
+  const floats = (n: number): number => take(pad(n, 16) * 4);
+  const matrices: Matrix[] = [];
+  const matrix = (rows: number, cols: number): Matrix => {
+    const [paddedRows, paddedCols] = [pad(rows, 16), pad(cols, 64)];
+    const made = { at: take((paddedRows * paddedCols) / 4), rows, cols, paddedRows, paddedCols, scale: 0 };
+    matrices.push(made);
+    return made;
+  };
+
+  const [queryRows, kvRows] = [heads * headDim, kvHeads * headDim];
+  const cacheBf16 = options.kvCache === 'bf16';
+  const cacheBytes = sequences * kvRows * contextLength * (cacheBf16 ? 2 : 4);
+  const layers = Array.from(
+    { length: config.layers },
+    (): LayerPlan => ({
+      inputNorm: floats(hidden),
+      query: matrix(queryRows, hidden),
+      key: matrix(kvRows, hidden),
+      value: matrix(kvRows, hidden),
+      attentionNorm: floats(queryRows),
+      output: matrix(hidden, queryRows),
+      ffnInputNorm: floats(hidden),
+      gate: matrix(ffn, hidden),
+      up: matrix(ffn, hidden),
+      ffnNorm: floats(ffn),
+      down: matrix(hidden, ffn),
+      keys: 0,
+      values: 0,
+    }),
+  );
+  const ternaryBytes = matrices.reduce((sum, { paddedRows, paddedCols }) => sum + (paddedRows * paddedCols) / 4, 0);
+
+  const [paddedVocab, paddedHidden] = [pad(vocab, 4), pad(hidden, 16)];
+  const int8 = options.lmHead === 'int8';
+  const head: HeadPlan = {
+    kind: options.lmHead,
+    table: take(int8 ? paddedVocab * paddedHidden : paddedVocab * pad(hidden, 8) * 2),
+    scales: int8 ? floats(paddedVocab) : 0,
+    sums: int8 ? floats(paddedVocab) : 0,
+    paddedVocab,
+    paddedHidden,
+  };
+  const finalNorm = floats(hidden);
+  for (const layer of layers) {
+    layer.keys = take(cacheBytes);
+    layer.values = take(cacheBytes);
+  }
+
+  const group = heads / kvHeads;
+  const blocks = Math.ceil(contextLength / BLOCK);
+  const partialBytes = pad(group * 8, 16) + group * headDim * 4;
+  const widestCols = Math.max(...matrices.map((m) => m.paddedCols));
+  const smallRows = Math.min(maxRows, kernel === 'lut8' ? 2 : 4);
+  const gemm = maxRows > smallRows;
+  // a thread's share of a matrix, in whole groups of 16 rows (bitlinear.ts, rowRange)
+  const rangeRows = (m: Matrix): number => Math.ceil(m.paddedRows / 16 / threads) * 16;
+  const mostRows = Math.max(...matrices.map(rangeRows));
+  const denseBytes = Math.max(...matrices.map((m) => (rangeRows(m) * m.paddedCols) / 4));
+  const codesStride = widestCols;
+  const logitRows = Math.max(1, Math.min(maxRows, Math.floor(2 ** 21 / paddedVocab)));
+  const stagingBytes = Math.max(widestCols, hidden * 2) + 64;
+  const hiddenStride = pad(hidden, 16);
+  const attentionStride = pad(queryRows, 16);
+  const qkvStride = pad(queryRows, 16) + 2 * pad(kvRows, 16);
+  const gateUpStride = 2 * pad(ffn, 16);
+
+  const plan: MemoryPlan = {
+    bytes: 0,
+    config,
+    kernel,
+    threads,
+    contextLength,
+    sequences,
+    maxRows,
+    smallRows,
+    logitRows,
+    cacheBf16,
+    layers,
+    finalNorm,
+    head,
+    cosines: floats((contextLength * headDim) / 2),
+    sines: floats((contextLength * headDim) / 2),
+    rowTokens: take(maxRows * 4),
+    rowPositions: take(maxRows * 4),
+    rowSequences: take(maxRows * 4),
+    hidden: floats(maxRows * hiddenStride),
+    hiddenStride,
+    qkv: floats(maxRows * qkvStride),
+    qkvStride,
+    attention: floats(maxRows * attentionStride),
+    attentionStride,
+    gateUp: floats(maxRows * gateUpStride),
+    gateUpStride,
+    codes: take(maxRows * codesStride),
+    codesStride,
+    records: take(maxRows * 16),
+    partials: take(smallRows * kvHeads * blocks * partialBytes),
+    partialBytes,
+    logits: floats(logitRows * paddedVocab),
+    weights: floats(paddedVocab),
+    staging: take(stagingBytes),
+    stagingBytes,
+    perThread: Array.from(
+      { length: threads },
+      (): ThreadPlan => ({
+        normed: floats(Math.max(widestCols, hiddenStride)),
+        codes: take(smallRows * CODES_STRIDE),
+        records: take(smallRows * 16),
+        scores: floats(group * BLOCK),
+        partials: take(blocks * partialBytes),
+        tables: take(Math.max(kernel === 'lut8' ? 16 * widestCols : 0, gemm ? 32768 : 0)),
+        dense: take(gemm ? denseBytes : 0),
+        activations: take(gemm ? widestCols * 16 : 0),
+        accumulators: take(gemm ? mostRows * 16 : 0),
+        sums: take(mostRows * (gemm ? 32 : 4)),
+        headCodes: take(paddedHidden * 4 + 64),
+      }),
+    ),
+    ternaryBytes,
+  };
+  plan.bytes = pad(top, PAGE);
+  if (plan.bytes > MAX_BYTES) {
+    throw new SternaError('out-of-memory', 'the model and its context do not fit WebAssembly memory, in bytes', {
+      got: plan.bytes,
+      expected: `at most ${MAX_BYTES}`,
+    });
+  }
+  return plan;
+}
+
+/**
+ * The memory of a plan.
+ * @throws SternaError `out-of-memory` if the browser refuses it
+ */
+export function createMemory(bytes: number, shared: boolean): WebAssembly.Memory {
+  const pages = Math.ceil(bytes / PAGE);
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+  } catch {
+    throw new SternaError('out-of-memory', 'the browser refused the memory for the model, in bytes', {
+      got: 'refused',
+      expected: bytes,
+    });
+  }
+}

@@ -1,0 +1,222 @@
+/** The page's handle on a model: starts the engine worker, passes calls on, and turns its answers into the public API. */
+import { proxy, type Remote, transfer, wrap } from 'comlink';
+import { fromRecord, SternaError } from './errors';
+import { ABORT } from './memory';
+import type {
+  Chunk,
+  Encoded,
+  EngineApi,
+  GenerateOptions,
+  GenerateResult,
+  LoadOptions,
+  Message,
+  ModelInfo,
+  PerplexityOptions,
+  PerplexityResult,
+  Prompt,
+  Reply,
+  Source,
+  SourceRecord,
+  TokenizeOptions,
+} from './protocol';
+
+/**
+ * An answer as it comes. Iterate it for the tokens (once), or just await `result`. Leaving the loop early aborts.
+ */
+export interface Generation extends AsyncIterable<Chunk> {
+  /** The whole answer. Resolves also after an abort (finishReason `abort`); rejects with a SternaError on failure. */
+  readonly result: Promise<GenerateResult>;
+  /** Ends the answer after the layer at work; what was generated so far is kept. */
+  abort(): void;
+}
+
+export interface Model {
+  /** What runs, and why: configuration, kernel, threads, memory. */
+  readonly info: ModelInfo;
+  /**
+   * Token ids of a text. Adds neither BOS nor EOS unless asked.
+   * @throws SternaError `no-tokenizer` if the model was loaded without tokenizer files
+   */
+  tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
+  /** Text of token ids; special tokens are left out. @throws SternaError `no-tokenizer` */
+  detokenize(ids: number[]): Promise<string>;
+  /**
+   * A conversation in the model's own chat template, as text and ids. Special tokens inside a message are text.
+   * @param options addGenerationPrompt: end with the beginning of the assistant's turn (default true)
+   * @throws SternaError `no-tokenizer`, `unsupported` without a template, `bad-input` for messages it refuses
+   */
+  applyChatTemplate(messages: Message[], options?: { addGenerationPrompt?: boolean }): Promise<Encoded>;
+  /** Answers a conversation. Keys and values of the prefix shared with the last call are reused. */
+  chat(messages: Message[], options?: GenerateOptions): Generation;
+  /** Continues a text (BOS is put in front) or token ids (taken as they are). */
+  complete(prompt: string | number[], options?: GenerateOptions): Generation;
+  /** Teacher-forced logits, float32 [ids.length, vocab]: row i is the prediction after ids[i]. */
+  evaluate(ids: number[], options?: { signal?: AbortSignal }): Promise<{ logits: Float32Array }>;
+  /**
+   * Perplexity of a text: exp of the mean negative log likelihood of every token after the first. Ids are scored as
+   * given; a string gets BOS and EOS. `nll` is the sum in nats over `tokens` scored tokens.
+   */
+  perplexity(
+    input: number[] | string,
+    options?: PerplexityOptions & { signal?: AbortSignal },
+  ): Promise<PerplexityResult>;
+  /** Stops the workers and frees the memory. Calls under way reject with code `disposed`. */
+  dispose(): Promise<void>;
+}
+
+let lastRequest = 0;
+
+/** The engine worker of one model, with an end to calls that nobody will answer any more. */
+function startEngine() {
+  const worker = new Worker(new URL('../workers/engine.worker.js', import.meta.url), { type: 'module' });
+  const api: Remote<EngineApi> = wrap<EngineApi>(worker);
+  let memory: Int32Array | undefined;
+  let ended: SternaError | undefined;
+  let end: (error: SternaError) => void = () => {};
+  const whenEnded = new Promise<never>((_, reject) => {
+    end = (error) => {
+      ended ??= error;
+      worker.terminate();
+      reject(ended);
+    };
+  });
+  whenEnded.catch(() => {}); // only those who wait care
+  worker.onerror = (event) => end(new SternaError('worker', `engine worker: ${event.message || 'did not start'}`));
+
+  /** One call: its value, or its error as a SternaError, or the engine's end. */
+  async function call<T>(work: () => Promise<Reply<T>>): Promise<T> {
+    if (ended) throw ended;
+    const reply = await Promise.race([work(), whenEnded]);
+    if ('error' in reply) throw fromRecord(reply.error);
+    return reply.value;
+  }
+
+  function abort(id: number): void {
+    if (ended) return;
+    if (memory) Atomics.store(memory, ABORT / 4, id);
+    void api.abort(id);
+  }
+
+  /** call(), aborted by a signal. */
+  async function abortable<T>(signal: AbortSignal | undefined, work: (id: number) => Promise<Reply<T>>): Promise<T> {
+    const id = ++lastRequest;
+    const onAbort = (): void => abort(id);
+    if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
+    signal?.addEventListener('abort', onAbort);
+    try {
+      return await call(() => work(id));
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  const share = (shared: WebAssembly.Memory | undefined): void => {
+    memory = shared && new Int32Array(shared.buffer);
+  };
+  return { api, call, abort, abortable, share, end };
+}
+
+type Engine = ReturnType<typeof startEngine>;
+
+function startGeneration({ api, call, abort }: Engine, prompt: Prompt, options: GenerateOptions): Generation {
+  const { signal, ...settings } = options;
+  const id = ++lastRequest;
+  const { port1, port2 } = new MessageChannel();
+  const chunks: Chunk[] = [];
+  let wake: (() => void) | undefined;
+  let over = false;
+  const stop = (): void => abort(id);
+
+  // the port's messages and the call's reply come over different channels: the last chunks may come after the reply
+  let expected = Number.POSITIVE_INFINITY;
+  let settle: () => void = () => {};
+  const delivered = new Promise<void>((resolve) => {
+    settle = resolve;
+  });
+  let received = 0;
+  port1.onmessage = ({ data }: MessageEvent<Chunk>) => {
+    chunks.push(data);
+    received++;
+    wake?.();
+    if (received >= expected) settle();
+  };
+
+  const result = (async (): Promise<GenerateResult> => {
+    try {
+      if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
+      signal?.addEventListener('abort', stop);
+      const answer = await call(() => api.generate(id, prompt, settings, transfer(port2, [port2])));
+      expected = answer.chunks;
+      if (received < expected) await delivered;
+      return answer.result;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      port1.close();
+      over = true;
+      wake?.();
+    }
+  })();
+  result.catch(() => {}); // whoever iterates gets the error from the iteration
+
+  async function* iterate(): AsyncGenerator<Chunk> {
+    try {
+      for (;;) {
+        const chunk = chunks.shift();
+        if (chunk) yield chunk;
+        else if (over) break;
+        else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      }
+      await result;
+    } finally {
+      if (!over) stop();
+    }
+  }
+  return { result, abort: stop, [Symbol.asyncIterator]: iterate };
+}
+
+function toRecord(source: Source): SourceRecord {
+  if (Array.isArray(source)) return source;
+  if (typeof source !== 'object' || !source || !('url' in source)) {
+    throw new SternaError('bad-input', 'source', { got: typeof source, expected: '{ url } or File[]' });
+  }
+  return { url: new URL(source.url, globalThis.document?.baseURI).href };
+}
+
+/**
+ * Loads a model and gets it ready to answer.
+ * @param source `{ url }`: a folder with config.json, model.safetensors and (for text) tokenizer.json,
+ * tokenizer_config.json; relative to the page. Or the `File`s of such a folder.
+ * @throws SternaError: `bad-input`, `download`, `bad-file`, `unsupported`, `out-of-memory`, `aborted`, `worker`
+ */
+export async function load(source: Source, options: LoadOptions = {}): Promise<Model> {
+  const { onProgress, signal, ...rest } = options;
+  const record = toRecord(source);
+  if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
+  const engine = startEngine();
+  const { api, call, abortable, end } = engine;
+  try {
+    const report = proxy((progress: Parameters<NonNullable<typeof onProgress>>[0]) => onProgress?.(progress));
+    const { info, memory } = await abortable(signal, (id) => api.load(id, { source: record, options: rest }, report));
+    engine.share(memory);
+    return {
+      info,
+      tokenize: (text, tokenizeOptions = {}) => call(() => api.tokenize(text, tokenizeOptions)),
+      detokenize: (ids) => call(() => api.detokenize(ids)),
+      applyChatTemplate: (messages, { addGenerationPrompt = true } = {}) =>
+        call(() => api.applyChatTemplate(messages, addGenerationPrompt)),
+      chat: (messages, generateOptions = {}) => startGeneration(engine, { messages }, generateOptions),
+      complete: (prompt, generateOptions = {}) =>
+        startGeneration(engine, typeof prompt === 'string' ? { text: prompt } : { ids: prompt }, generateOptions),
+      evaluate: async (ids, { signal: by } = {}) => ({ logits: await abortable(by, (id) => api.evaluate(id, ids)) }),
+      perplexity: (input, { signal: by, ...windows } = {}) => abortable(by, (id) => api.perplexity(id, input, windows)),
+      dispose: async () => end(new SternaError('disposed', 'the model was disposed')),
+    };
+  } catch (error) {
+    end(error instanceof SternaError ? error : new SternaError('worker', String(error)));
+    throw error;
+  }
+}

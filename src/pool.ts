@@ -1,0 +1,117 @@
+/**
+ * The worker pool: kernel workers (threads 1..n-1) beside the engine worker (thread 0), over one shared memory.
+ * Each kernel worker gets one message, then lives in shared memory: it sleeps on the pass counter, runs the pass, and
+ * meets the others at barriers.
+ */
+import { type ErrorRecord, fromRecord, SternaError, toRecord } from './errors';
+import { createForward, PoolFailed, type Tap } from './forward';
+import type { Kernels } from './kernels';
+import { createMachine } from './machine';
+import { BARRIER, LOGITS_FROM, type MemoryPlan, PASS, ROWS } from './memory';
+import type { KernelWorkerMessage, PoolStart } from './protocol';
+
+/** One row of a forward pass. */
+export interface Row {
+  sequence: number;
+  position: number;
+  token: number;
+}
+
+export interface Pool {
+  kernels: Kernels;
+  plan: MemoryPlan;
+  /**
+   * One forward pass over at most plan.maxRows rows; afterwards the logits of rows logitsFrom.. (at most
+   * plan.logitRows of them) lie at plan.logits. False if it was aborted.
+   * @throws SternaError `worker` if a thread failed; the pool is then unusable
+   */
+  run(rows: Row[], logitsFrom: number): Promise<boolean>;
+  dispose(): void;
+}
+
+/**
+ * Starts the kernel workers and waits until each is ready.
+ * @param aborted asked at the end of each layer of a pass
+ * @throws SternaError `worker` if one of them does not start
+ */
+export async function startPool(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  plan: MemoryPlan,
+  aborted: () => boolean,
+  tap?: Tap,
+): Promise<Pool> {
+  const machine = createMachine(module, memory, plan, 0);
+  const { kernels, words } = machine;
+  const forward = createForward(machine, aborted, tap);
+  const workers: Worker[] = [];
+  let failure: SternaError | undefined;
+  let onFailure: (() => void) | undefined;
+
+  const dispose = (): void => {
+    for (const worker of workers) worker.terminate();
+    workers.length = 0;
+  };
+  const failed = (record: ErrorRecord): SternaError => {
+    failure ??= fromRecord(record);
+    onFailure?.();
+    return failure;
+  };
+
+  const starting = Array.from({ length: plan.threads - 1 }, (_, index) => {
+    const worker = new Worker(new URL('../workers/kernel.worker.js', import.meta.url), { type: 'module' });
+    workers.push(worker);
+    const start: PoolStart = { module, memory, plan, rank: index + 1 };
+    return new Promise<void>((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<KernelWorkerMessage>) => {
+        if ('ready' in data) resolve();
+        else reject(failed(data.error));
+      };
+      worker.onerror = (event) =>
+        reject(failed({ code: 'worker', message: `kernel worker: ${event.message || 'did not start'}` }));
+      worker.postMessage(start);
+    });
+  });
+  try {
+    await Promise.all(starting);
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+
+  /** Another thread reports why it failed, in a message that needs this thread's event loop. */
+  async function awaitFailure(): Promise<SternaError> {
+    await Promise.race([
+      new Promise<void>((resolve) => {
+        onFailure = resolve;
+        if (failure) resolve();
+      }),
+      new Promise<void>((resolve) => setTimeout(resolve, 1000)),
+    ]);
+    return failure ?? new SternaError('worker', 'a thread failed without a word');
+  }
+
+  async function run(rows: Row[], logitsFrom: number): Promise<boolean> {
+    if (failure) throw failure;
+    for (const [index, { sequence, position, token }] of rows.entries()) {
+      words[plan.rowSequences / 4 + index] = sequence;
+      words[plan.rowPositions / 4 + index] = position;
+      words[plan.rowTokens / 4 + index] = token;
+    }
+    words[ROWS / 4] = rows.length;
+    words[LOGITS_FROM / 4] = logitsFrom;
+    kernels.startPass(PASS);
+    try {
+      return forward();
+    } catch (error) {
+      if (error instanceof PoolFailed) failure ??= await awaitFailure();
+      else {
+        failure = fromRecord(toRecord(error));
+        kernels.fail(BARRIER);
+      }
+      throw failure;
+    }
+  }
+
+  return { kernels, plan, run, dispose };
+}

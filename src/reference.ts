@@ -1,0 +1,246 @@
+/**
+ * The oracle: the same model in plain TypeScript, one token at a time, no SIMD, no threads, no packing. Tests hold the
+ * WASM kernels to it bit by bit. Every float32 operation is rounded by Math.fround, in the order that wasm/ uses; the
+ * formulas are those of BitNet b1.58 2B4T (docs/model.md).
+ */
+import type { ModelConfig } from './config';
+
+const f = Math.fround;
+
+/** A ternary matrix: trits -1, 0, 1 [rows, cols] and the multiplier mean|W|. */
+export interface TernaryMatrix {
+  trits: Int8Array;
+  rows: number;
+  cols: number;
+  scale: number;
+}
+
+export interface ReferenceLayer {
+  inputNorm: Float32Array;
+  query: TernaryMatrix;
+  key: TernaryMatrix;
+  value: TernaryMatrix;
+  attentionNorm: Float32Array;
+  output: TernaryMatrix;
+  ffnInputNorm: Float32Array;
+  gate: TernaryMatrix;
+  up: TernaryMatrix;
+  ffnNorm: Float32Array;
+  down: TernaryMatrix;
+}
+
+export interface ReferenceModel {
+  config: ModelConfig;
+  embedding: Float32Array; // [vocab, hidden]
+  layers: ReferenceLayer[];
+  finalNorm: Float32Array;
+}
+
+/** Sum of lanes in the one order of the kernels. */
+const sum4 = (a: number, b: number, c: number, d: number): number => f(f(a + b) + f(c + d));
+
+export function rmsNorm(x: Float32Array, gain: Float32Array, eps: number): Float32Array {
+  const n = x.length;
+  const whole = n & ~15;
+  const partial = new Float32Array(16);
+  for (let i = 0; i < whole; i++) partial[i & 15] = partial[i & 15]! + f(x[i]! * x[i]!);
+  const lane = (j: number): number => sum4(partial[j]!, partial[j + 4]!, partial[j + 8]!, partial[j + 12]!);
+  let sum = sum4(lane(0), lane(1), lane(2), lane(3));
+  for (let i = whole; i < n; i++) sum = f(sum + f(x[i]! * x[i]!));
+  const r = f(1 / f(Math.sqrt(f(f(sum / n) + f(eps)))));
+  return x.map((v, i) => gain[i]! * f(v * r));
+}
+
+/** Round half to even, as torch.round. */
+export function roundEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  if (rest !== 0.5) return Math.round(x);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+export interface QuantisedRow {
+  codes: Int8Array;
+  multiplier: number; // 127 / absmax
+  inverse: number; // absmax / 127
+}
+
+/** Absmax quantisation of one row to int8. */
+export function quantise(x: Float32Array): QuantisedRow {
+  const most = x.reduce((m, v) => Math.max(m, Math.abs(v)), f(1e-5));
+  const multiplier = f(127 / most);
+  return { codes: Int8Array.from(x, (v) => roundEven(f(v * multiplier))), multiplier, inverse: f(most / 127) };
+}
+
+/** Exact integer sums T . q. */
+export function ternarySums({ trits, rows, cols }: TernaryMatrix, codes: Int8Array): Int32Array {
+  const sums = new Int32Array(rows);
+  for (let r = 0; r < rows; r++) {
+    let sum = 0;
+    for (let c = 0; c < cols; c++) sum += trits[r * cols + c]! * codes[c]!;
+    sums[r] = sum;
+  }
+  return sums;
+}
+
+export function bitLinear(matrix: TernaryMatrix, q: QuantisedRow): Float32Array {
+  const scale = f(matrix.scale * q.inverse);
+  return Float32Array.from(ternarySums(matrix, q.codes), (sum) => f(sum) * scale);
+}
+
+/** e^x in float32, as wasm/math.ts expPs. */
+export function expF32(x: number): number {
+  if (!(x >= f(-87.3))) return 0;
+  const c = Math.min(x, 88);
+  const n = roundEven(f(c * f(1.44269504)));
+  const r = f(f(c - f(n * 0.693359375)) - f(n * f(-2.1219444e-4)));
+  let y = f(1 / 5040);
+  for (const term of [f(1 / 720), f(1 / 120), f(1 / 24), f(1 / 6), 0.5, 1, 1]) y = f(f(y * r) + term);
+  return f(y * 2 ** n);
+}
+
+/** Rotate-half RoPE of one head at a position. The angle is float32, cos and sin are correctly rounded from float64. */
+export function rope(x: Float32Array, position: number, theta: number): Float32Array {
+  const half = x.length / 2;
+  const out = new Float32Array(x.length);
+  for (let i = 0; i < half; i++) {
+    const inverse = f(1 / f(theta ** f((2 * i) / x.length)));
+    const angle = f(position * inverse);
+    const [c, s] = [f(Math.cos(angle)), f(Math.sin(angle))];
+    out[i] = f(x[i]! * c) - f(x[i + half]! * s);
+    out[i + half] = f(x[i + half]! * c) + f(x[i]! * s);
+  }
+  return out;
+}
+
+/** Round to the nearest bf16, ties to even. */
+export function toBf16(x: number): number {
+  const word = new Uint32Array(new Float32Array([x]).buffer);
+  word[0] = (word[0]! + 0x7fff + ((word[0]! >>> 16) & 1)) & 0xffff0000;
+  return new Float32Array(word.buffer)[0]!;
+}
+
+/** Dot product in the order of the kernels: eight partial sums of every eighth element. */
+function dot8(a: Float32Array, b: Float32Array): number {
+  const partial = new Float32Array(8);
+  for (let i = 0; i < a.length; i++) partial[i & 7] = partial[i & 7]! + f(a[i]! * b[i]!);
+  return sum4(
+    f(partial[0]! + partial[4]!),
+    f(partial[1]! + partial[5]!),
+    f(partial[2]! + partial[6]!),
+    f(partial[3]! + partial[7]!),
+  );
+}
+
+const BLOCK = 256;
+
+/** Attention of one query head over cached keys and values, in blocks of 256 positions. */
+export function attend(query: Float32Array, keys: Float32Array[], values: Float32Array[]): Float32Array {
+  const d = query.length;
+  const scale = f(1 / Math.sqrt(d));
+  const blocks: { m: number; l: number; o: Float32Array }[] = [];
+  for (let first = 0; first < keys.length; first += BLOCK) {
+    const count = Math.min(BLOCK, keys.length - first);
+    const scores = Array.from({ length: count }, (_, p) => f(dot8(query, keys[first + p]!) * scale));
+    const m = Math.max(...scores);
+    const weights = scores.map((s) => expF32(f(s - m)));
+    const lanes = new Float32Array(4);
+    for (const [p, w] of weights.entries()) lanes[p & 3] = lanes[p & 3]! + w;
+    const o = new Float32Array(d);
+    for (const [p, w] of weights.entries()) {
+      const value = values[first + p]!;
+      for (let j = 0; j < d; j++) o[j] = o[j]! + f(value[j]! * w);
+    }
+    blocks.push({ m, l: sum4(lanes[0]!, lanes[1]!, lanes[2]!, lanes[3]!), o });
+  }
+  const m = Math.max(...blocks.map((block) => block.m));
+  const out = new Float32Array(d);
+  let l = 0;
+  for (const [b, block] of blocks.entries()) {
+    const weight = expF32(f(block.m - m));
+    l = f(l + f(weight * block.l));
+    for (let j = 0; j < d; j++) out[j] = b === 0 ? block.o[j]! * weight : out[j]! + f(block.o[j]! * weight);
+  }
+  const inverse = f(1 / l);
+  return out.map((v) => v * inverse);
+}
+
+export function gate(kind: ModelConfig['gate'], g: Float32Array, u: Float32Array): Float32Array {
+  return g.map((v, i) => {
+    if (kind === 'silu') return f(v / f(1 + expF32(-v))) * u[i]!;
+    const r = Math.max(v, 0);
+    return f(r * r) * u[i]!;
+  });
+}
+
+/** Logits from exact (bf16) rows. */
+export function lmHead(embedding: Float32Array, x: Float32Array): Float32Array {
+  const n = x.length;
+  return Float32Array.from({ length: embedding.length / n }, (_, r) => dot8(embedding.subarray(r * n, (r + 1) * n), x));
+}
+
+/** An int8 row of the embedding: code * scale, scale = max|row| / 127. */
+export function quantiseEmbeddingRow(row: Float32Array): { codes: Int8Array; scale: number } {
+  const most = row.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  const inverse = most > 0 ? f(127 / most) : 0;
+  return { codes: Int8Array.from(row, (v) => roundEven(f(v * inverse))), scale: f(most / 127) };
+}
+
+/** Logits from int8 rows and 14-bit activations: exact integers, scaled in float64, rounded once. */
+export function lmHeadInt8(rows: { codes: Int8Array; scale: number }[], x: Float32Array): Float32Array {
+  const most = x.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  const c = most > 0 ? f(8128 / most) : 0;
+  const a = Array.from(x, (v) => roundEven(f(v * c)));
+  const inverse = f(most / 8128);
+  return Float32Array.from(
+    rows,
+    ({ codes, scale }) => codes.reduce((sum, w, i) => sum + w * a[i]!, 0) * (scale * inverse),
+  );
+}
+
+/** One timeline: feed tokens one by one, get the final normed state's logits. */
+export function createReference(model: ReferenceModel, options: { kvCache: 'bf16' | 'f32'; lmHead: 'bf16' | 'int8' }) {
+  const { config, layers } = model;
+  const { hidden, heads, kvHeads, headDim, rmsNormEps: eps, ropeTheta } = config;
+  const stored = options.kvCache === 'bf16' ? toBf16 : (v: number): number => v;
+  const cache = layers.map(() => ({ keys: newHeads(kvHeads), values: newHeads(kvHeads) }));
+  const rowOf = (token: number): Float32Array => model.embedding.slice(token * hidden, (token + 1) * hidden);
+  const int8Rows =
+    options.lmHead === 'int8' ? Array.from({ length: config.vocab }, (_, t) => quantiseEmbeddingRow(rowOf(t))) : [];
+  let position = 0;
+
+  const embed = (token: number): Float32Array => {
+    const row = int8Rows[token];
+    return row ? Float32Array.from(row.codes, (code) => code * row.scale) : rowOf(token);
+  };
+  const headsOf = (x: Float32Array): Float32Array[] =>
+    Array.from({ length: x.length / headDim }, (_, h) => x.slice(h * headDim, (h + 1) * headDim));
+
+  return function step(token: number): Float32Array {
+    let h = embed(token);
+    for (const [index, layer] of layers.entries()) {
+      const { keys, values } = cache[index]!;
+      const x = quantise(rmsNorm(h, layer.inputNorm, eps));
+      const queries = headsOf(bitLinear(layer.query, x)).map((head) => rope(head, position, ropeTheta));
+      for (const [j, head] of headsOf(bitLinear(layer.key, x)).entries())
+        keys[j]!.push(rope(head, position, ropeTheta).map(stored));
+      for (const [j, head] of headsOf(bitLinear(layer.value, x)).entries()) values[j]!.push(head.map(stored));
+      const attention = new Float32Array(heads * headDim);
+      for (const [j, query] of queries.entries()) {
+        const kv = Math.floor(j / (heads / kvHeads));
+        attention.set(attend(query, keys[kv]!, values[kv]!), j * headDim);
+      }
+      const o = bitLinear(layer.output, quantise(rmsNorm(attention, layer.attentionNorm, eps)));
+      h = h.map((v, i) => v + o[i]!);
+      const y = quantise(rmsNorm(h, layer.ffnInputNorm, eps));
+      const m = gate(config.gate, bitLinear(layer.gate, y), bitLinear(layer.up, y));
+      const down = bitLinear(layer.down, quantise(rmsNorm(m, layer.ffnNorm, eps)));
+      h = h.map((v, i) => v + down[i]!);
+    }
+    position++;
+    const final = rmsNorm(h, model.finalNorm, eps);
+    return options.lmHead === 'int8' ? lmHeadInt8(int8Rows, final) : lmHead(model.embedding, final);
+  };
+}
+
+const newHeads = (count: number): Float32Array[][] => Array.from({ length: count }, () => []);

@@ -1,0 +1,66 @@
+/**
+ * A session is one timeline: the tokens whose keys and values the cache holds. It is handed the full token list each
+ * time and reuses the longest common prefix by itself.
+ */
+import type { MemoryPlan } from './memory';
+import type { Pool, Row } from './pool';
+
+export interface Session {
+  /** Tokens in the cache, from position 0. */
+  tokens: number[];
+  sequence: number;
+}
+
+export interface Prefill {
+  /** Leading tokens that were already in the cache. */
+  cached: number;
+  /** False if it was aborted: what was computed until then stays in the cache. */
+  complete: boolean;
+}
+
+/** Length of the longest common prefix. */
+export function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  const most = Math.min(a.length, b.length);
+  for (let i = 0; i < most; i++) if (a[i] !== b[i]) return i;
+  return most;
+}
+
+/**
+ * Brings the cache to `tokens` in chunks of plan.maxRows rows. Afterwards the logits of the last token lie at
+ * plan.logits, row 0; so at least the last token is computed anew.
+ * @param between called after each chunk; false ends the prefill
+ */
+export async function prefill(
+  pool: Pool,
+  session: Session,
+  tokens: number[],
+  between: () => Promise<boolean>,
+): Promise<Prefill> {
+  const cached = Math.min(commonPrefix(session.tokens, tokens), tokens.length - 1);
+  session.tokens.length = cached;
+  while (session.tokens.length < tokens.length) {
+    const from = session.tokens.length;
+    const rows = rowsOf(session, tokens.slice(from, from + pool.plan.maxRows));
+    if (!(await append(pool, session, rows, rows.length - 1))) return { cached, complete: false };
+    if (session.tokens.length < tokens.length && !(await between())) return { cached, complete: false };
+  }
+  return { cached, complete: true };
+}
+
+/** Rows for the tokens that follow the session's. */
+export function rowsOf(session: Session, tokens: number[]): Row[] {
+  const from = session.tokens.length;
+  return tokens.map((token, i) => ({ sequence: session.sequence, position: from + i, token }));
+}
+
+/** Runs the rows of rowsOf(); the session grows by them unless the pass was aborted. */
+export async function append(pool: Pool, session: Session, rows: Row[], logitsFrom: number): Promise<boolean> {
+  if (!(await pool.run(rows, logitsFrom))) return false;
+  for (const { token } of rows) session.tokens.push(token);
+  return true;
+}
+
+/** The logits of one row of the last pass, as a view: overwritten by the next pass. f32[vocab] */
+export function logitsView(memory: WebAssembly.Memory, plan: MemoryPlan, row: number): Float32Array {
+  return new Float32Array(memory.buffer, plan.logits + row * plan.head.paddedVocab * 4, plan.config.vocab);
+}

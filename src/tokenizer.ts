@@ -1,0 +1,218 @@
+/** Text <-> token ids, around `@huggingface/tokenizers`, for byte-level BPE vocabularies (Llama 3, GPT-2, NeoX, Qwen). */
+import { Tokenizer as Library } from '@huggingface/tokenizers';
+import { SternaError } from './errors';
+
+/** A control token: its text in a prompt may mean the token, never the letters, and it has no text in an answer. */
+export interface SpecialToken {
+  id: number;
+  content: string;
+  /** The token swallows the white space before (lstrip) or after (rstrip) it. */
+  lstrip: boolean;
+  rstrip: boolean;
+}
+
+export interface EncodeOptions {
+  /** Put the BOS token in front, where the model has one. Default false. */
+  bos?: boolean;
+  /** Put the EOS token behind, where the model has one. Default false. */
+  eos?: boolean;
+  /** Read the text of special tokens as these tokens. Default false: it is ordinary text and gives no special id. */
+  special?: boolean;
+}
+
+export interface Tokenizer {
+  /** The ids of `text`. The file's post-processor is never applied: BOS and EOS come only when asked for. */
+  encode(text: string, options?: EncodeOptions): number[];
+  /** The text of `ids`. Special tokens and ids without a token are left out; broken UTF-8 becomes U+FFFD. */
+  decode(ids: readonly number[]): string;
+  /** The UTF-8 bytes of one token, perhaps half a character; empty for special tokens and ids without a token. */
+  bytesOf(id: number): Uint8Array;
+  special(id: number): boolean;
+  /** The id of a token, written as in tokenizer.json (a leading space of a byte-level token is "Ġ"). */
+  idOf(token: string): number | undefined;
+  tokenOf(id: number): string | undefined;
+  /** All special tokens: those with `special: true` in tokenizer.json. */
+  specials: readonly SpecialToken[];
+  bos: number | null;
+  eos: number | null;
+  /** The token's text, empty where the model has none. */
+  bosToken: string;
+  eosToken: string;
+  /** Whether Hugging Face's tokenizer would begin a plain text with BOS. */
+  addsBos: boolean;
+  /** One more than the highest id. The model's `vocab` may be larger (padding). */
+  size: number;
+}
+
+/** What is read of tokenizer.json; the rest is for the library. */
+interface TokenizerFile {
+  added_tokens: AddedToken[];
+  [part: string]: unknown;
+}
+type AddedToken = Partial<SpecialToken> & { id: number; content: string; special?: boolean };
+type Json = Record<string, unknown>;
+
+const isRecord = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const kindOf = (value: unknown) => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value);
+const isId = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0;
+const isAddedToken = (value: unknown): value is AddedToken =>
+  isRecord(value) && isId(value.id) && typeof value.content === 'string' && value.content !== '';
+const isMerge = (value: unknown) =>
+  typeof value === 'string' ||
+  (Array.isArray(value) && value.length === 2 && value.every((x) => typeof x === 'string'));
+
+/** Checks the shape of tokenizer.json, so that the library cannot stumble over it. */
+function check(json: unknown, file: string): TokenizerFile {
+  const need = (ok: boolean, field: string, expected: string, value: unknown) => {
+    if (!ok) throw new SternaError('bad-file', `bad ${field}`, { file, expected, got: kindOf(value) });
+  };
+  const only = (field: string, part: unknown, type: string) => {
+    const got = isRecord(part) ? String(part.type) : String(part);
+    if (got !== type) throw new SternaError('unsupported', `${field} of this kind`, { file, expected: type, got });
+  };
+  need(isRecord(json), 'tokenizer', 'an object', json);
+  const { model, decoder, added_tokens = [], ...rest } = json as Json;
+  need(isRecord(model), 'model', 'an object', model);
+  only('model.type', model, 'BPE');
+  only('decoder.type', decoder, 'ByteLevel');
+  const { vocab, merges } = model as Json;
+  need(isRecord(vocab), 'model.vocab', 'an object', vocab);
+  need(Object.values(vocab as Json).every(isId), 'model.vocab', 'integers from 0', 'something else');
+  need(Array.isArray(merges) && merges.every(isMerge), 'model.merges', 'an array of pairs', merges);
+  need(Array.isArray(added_tokens) && added_tokens.every(isAddedToken), 'added_tokens', '{id, content}s', added_tokens);
+  const optional = { normalizer: null, pre_tokenizer: null, post_processor: null };
+  return { ...optional, ...rest, decoder, model, added_tokens: added_tokens as AddedToken[] };
+}
+
+/** The byte-level alphabet: the byte that each character of a vocabulary entry stands for (GPT-2, `bytes_to_unicode`). */
+const BYTE_OF: ReadonlyMap<string, number> = (() => {
+  const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte < 256 && byte !== 173);
+  let shifted = 256;
+  const pairs = Array.from({ length: 256 }, (_, byte): [string, number] => [
+    String.fromCharCode(printable(byte) ? byte : shifted++),
+    byte,
+  ]);
+  return new Map(pairs);
+})();
+
+const utf8 = new TextEncoder();
+
+/** The name that tokenizer_config.json gives a token: a string, or an object with `content`; undefined if none. */
+function tokenName(config: unknown, key: string, file: string): string | undefined {
+  const value = isRecord(config) ? config[key] : undefined;
+  const name = isRecord(value) ? value.content : value;
+  if (name === undefined || name === null) return undefined;
+  if (typeof name !== 'string')
+    throw new SternaError('bad-file', `bad ${key}`, { file, expected: 'a string', got: kindOf(name) });
+  return name;
+}
+
+/**
+ * A tokenizer from the parsed tokenizer.json and tokenizer_config.json (undefined if the model has none; then there
+ * is no BOS and no EOS). `files` are the names for error messages.
+ * Throws `bad-file` if a file has not the expected shape, `unsupported` if it is not a byte-level BPE or has a part
+ * that the library does not know.
+ */
+export function createTokenizer(
+  json: unknown,
+  config: unknown,
+  files = { tokenizer: 'tokenizer.json', config: 'tokenizer_config.json' },
+): Tokenizer {
+  const file = check(json, files.tokenizer);
+  if (config !== undefined && !isRecord(config)) {
+    throw new SternaError('bad-file', 'not an object', {
+      file: files.config,
+      expected: 'an object',
+      got: kindOf(config),
+    });
+  }
+  // `parsing` reads special tokens; `plain` does not know them, but shares the vocabulary (200 MB for Llama 3). Both
+  // read added tokens that are not special (runs of spaces in NeoX, <think> in Qwen), as Hugging Face always does.
+  let parsing: Library;
+  let plain: Library;
+  let first: number | undefined;
+  try {
+    const options = { clean_up_tokenization_spaces: false };
+    const ordinary = file.added_tokens.filter((token) => !token.special);
+    const empty = { type: 'BPE', vocab: {}, merges: [] };
+    parsing = new Library(file, options);
+    plain = new Library({ ...file, added_tokens: ordinary, model: empty, post_processor: null }, options);
+    plain.model = parsing.model;
+    first = parsing.encode('').ids[0];
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SternaError('unsupported', `the tokenizer library refused it: ${reason}`, { file: files.tokenizer });
+  }
+  const idOf = (token: string) => parsing.token_to_id(token);
+  const tokenOf = (id: number) => parsing.id_to_token(id);
+  const addedById = new Map(file.added_tokens.map((token) => [token.id, token]));
+  const special = (id: number) => addedById.get(id)?.special === true;
+  const specials = file.added_tokens
+    .filter((token) => token.special)
+    .map(({ id, content, lstrip = false, rstrip = false }) => ({ id, content, lstrip, rstrip }));
+
+  const [bosToken = '', eosToken = ''] = ['bos_token', 'eos_token'].map((key) => tokenName(config, key, files.config));
+  const idOfName = (token: string) => {
+    if (token === '') return null;
+    const id = idOf(token);
+    if (id === undefined)
+      throw new SternaError('bad-file', `${token} is not in ${files.tokenizer}`, { file: files.config });
+    return id;
+  };
+  const bos = idOfName(bosToken);
+  const eos = idOfName(eosToken);
+
+  /** A vocabulary may hold "<|eot_id|>" as a word too; ordinary text then gets the ids of its single bytes. */
+  const defuse = (id: number) => (special(id) ? [...(tokenOf(id) ?? '')].flatMap((byte) => idOf(byte) ?? []) : [id]);
+
+  function encode(text: string, options: EncodeOptions = {}): number[] {
+    let { ids } = (options.special ? parsing : plain).encode(text, { add_special_tokens: false });
+    if (!options.special && ids.some(special)) ids = ids.flatMap(defuse);
+    if (options.bos && bos !== null) ids.unshift(bos);
+    if (options.eos && eos !== null) ids.push(eos);
+    return ids;
+  }
+
+  function bytesOf(id: number): Uint8Array {
+    const token = tokenOf(id);
+    if (token === undefined || special(id)) return new Uint8Array();
+    if (addedById.has(id)) return utf8.encode(token);
+    const bytes: number[] = [];
+    for (const char of token) {
+      const byte = BYTE_OF.get(char);
+      if (byte === undefined) return utf8.encode(token); // not byte-level: as it stands, like the Rust decoder
+      bytes.push(byte);
+    }
+    return Uint8Array.from(bytes);
+  }
+
+  function decode(ids: readonly number[]): string {
+    const decoder = createTextDecoder({ bytesOf });
+    return ids.map(decoder.push).join('') + decoder.end();
+  }
+
+  const addsBos = bos !== null && first === bos;
+  const size = parsing.model?.vocab.length ?? 0;
+  return { encode, decode, bytesOf, special, idOf, tokenOf, specials, bos, eos, bosToken, eosToken, addsBos, size };
+}
+
+/** Text from tokens one by one; see `createTextDecoder`. */
+export interface IncrementalDecoder {
+  /** The text that this token completes: empty inside a character. */
+  push(id: number): string;
+  /** What is left at the end: empty, or U+FFFD for a character that was never completed. */
+  end(): string;
+}
+
+/**
+ * An incremental UTF-8 decoder. The pieces joined are exactly `tokenizer.decode` of all ids, and a character that is
+ * split over tokens appears whole, with its last token. Special tokens add nothing.
+ */
+export function createTextDecoder(tokenizer: Pick<Tokenizer, 'bytesOf'>): IncrementalDecoder {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  return {
+    push: (id) => decoder.decode(tokenizer.bytesOf(id), { stream: true }),
+    end: () => decoder.decode(),
+  };
+}

@@ -1,0 +1,82 @@
+import { fileURLToPath } from 'node:url';
+import { playwright } from '@vitest/browser-playwright';
+import type { Plugin } from 'vite';
+import { defineConfig } from 'vitest/config';
+import { systemBrowser } from './scripts/browsers.mjs';
+import { buildWasm } from './scripts/build-wasm.mjs';
+
+/** Cross-origin isolation: without these headers a page gets no shared memory, hence one thread. */
+const isolation = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+};
+
+const wasmFolder = fileURLToPath(new URL('./wasm/', import.meta.url));
+
+/** Builds the kernels at start, again on each change of wasm/, and reloads the page. */
+function kernels(): Plugin {
+  return {
+    name: 'sterna-kernels',
+    async buildStart() {
+      await buildWasm();
+    },
+    configureServer(server) {
+      server.watcher.add(wasmFolder);
+    },
+    async hotUpdate({ file }) {
+      if (this.environment.name !== 'client' || !file.startsWith(wasmFolder) || file.endsWith('.test.ts')) return;
+      try {
+        await buildWasm();
+        this.environment.hot.send({ type: 'full-reload' });
+      } catch (error) {
+        this.environment.hot.send({ type: 'error', err: { message: String(error), stack: '' } });
+      }
+      return [];
+    },
+  };
+}
+
+const chromium = systemBrowser('chromium');
+
+export default defineConfig({
+  root: 'demo',
+  base: './',
+  plugins: [kernels()],
+  worker: { format: 'es' },
+  server: { headers: isolation, port: 5173, fs: { allow: ['..'] } },
+  preview: { headers: isolation, port: 4173 },
+  build: {
+    target: 'es2022',
+    assetsInlineLimit: 0,
+    outDir: '../dist-demo',
+    emptyOutDir: true,
+    rollupOptions: {
+      input: ['index.html', 'lab.html'].map((page) => fileURLToPath(new URL(`./demo/${page}`, import.meta.url))),
+    },
+  },
+  test: {
+    root: fileURLToPath(new URL('.', import.meta.url)),
+    projects: [
+      {
+        extends: true,
+        test: { name: 'node', include: ['**/*.test.ts'], exclude: ['**/*.browser.test.ts', '**/node_modules/**'] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'chromium',
+          include: ['**/*.browser.test.ts'],
+          testTimeout: 60_000,
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({ launchOptions: chromium ? { executablePath: chromium } : {} }),
+            instances: [{ browser: 'chromium' }],
+          },
+        },
+      },
+    ],
+  },
+});

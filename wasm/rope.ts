@@ -1,0 +1,36 @@
+// Rotary position embedding, rotate-half (NeoX) pairing: element i pairs with i + d / 2; angle = position / theta^(2i/d).
+import { cos, pow, sin } from './math';
+import { storeHead } from './attention';
+
+/**
+ * Tables of one position: f32 cos[d / 2] and sin[d / 2]. Rounded as HF transformers does: the exponent, the inverse
+ * frequency and the angle are float32.
+ */
+export function ropeTables(position: i32, headDim: i32, theta: f64, cosines: usize, sines: usize): void {
+  for (let i = 0; i < headDim >> 1; i++) {
+    const exponent = <f32>(i << 1) / <f32>headDim;
+    const inverse = <f32>1 / <f32>pow(theta, <f64>exponent);
+    const angle = <f64>(<f32>position * inverse);
+    store<f32>(cosines + ((<usize>i) << 2), <f32>cos(angle));
+    store<f32>(sines + ((<usize>i) << 2), <f32>sin(angle));
+  }
+}
+
+/** Rotates one head. x, out: f32[headDim], out may be x; headDim multiple of 8. */
+export function rope(x: usize, headDim: i32, cosines: usize, sines: usize, out: usize): void {
+  const half = (<usize>headDim) << 1; // bytes
+  for (let i: usize = 0; i < half; i += 16) {
+    const a = v128.load(x + i),
+      b = v128.load(x + half + i);
+    const c = v128.load(cosines + i),
+      s = v128.load(sines + i);
+    v128.store(out + i, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
+    v128.store(out + half + i, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
+  }
+}
+
+/** Rotates one key head in place and stores it in the cache. */
+export function ropeKey(x: usize, headDim: i32, cosines: usize, sines: usize, cache: usize, bf16: i32): void {
+  rope(x, headDim, cosines, sines, x);
+  storeHead(x, headDim, cache, bf16);
+}
