@@ -11,8 +11,9 @@ export interface ModelFiles {
   weights: Uint8Array<ArrayBuffer>;
 }
 
-export const fixtures = new URL('./fixtures/', import.meta.url).href;
-export const tinyStories = new URL('../demo/public/models/tiny-stories-ternary/', import.meta.url).href;
+const here = import.meta.url; // under a name, so that Vite does not take the folders below for assets
+export const fixtures = new URL('fixtures/', here).href;
+export const tinyStories = new URL('../demo/public/models/tiny-stories-ternary/', here).href;
 export const hfPacked = `${fixtures}hf-packed/`;
 
 async function get(url: string): Promise<Response> {

@@ -92,7 +92,7 @@ export function bitLinear(matrix: TernaryMatrix, q: QuantisedRow): Float32Array 
 export function expF32(x: number): number {
   if (!(x >= f(-87.3))) return 0;
   const c = Math.min(x, 88);
-  const n = roundEven(f(c * f(1.44269504)));
+  const n = roundEven(f(c * f(Math.LOG2E)));
   const r = f(f(c - f(n * 0.693359375)) - f(n * f(-2.1219444e-4)));
   let y = f(1 / 5040);
   for (const term of [f(1 / 720), f(1 / 120), f(1 / 24), f(1 / 6), 0.5, 1, 1]) y = f(f(y * r) + term);

@@ -95,7 +95,7 @@ describe('the sampler', () => {
   });
 
   const cases: Partial<SamplerSettings>[] = [];
-  for (const temperature of [0.05, 0.6, 1, 3, 100]) {
+  for (const temperature of [0.05, 0.8, 100]) {
     for (const topK of [0, 2, 5, 40, 400, 5000]) {
       for (const topP of [0, 0.1, 0.5, 0.9, 0.999, 1]) {
         for (const minP of [0, 0.02, 0.5, 1]) {
@@ -119,7 +119,7 @@ describe('the sampler', () => {
       const sampler = createSampler(settings, vocab, expSum);
       const uniform = createRandom(i);
       const seen = new Set<number>();
-      for (let round = 0; round < 4; round++) {
+      for (let round = 0; round < 3; round++) {
         const logits = randomLogits(random, vocab, spread, steps);
         if (round === 1) logits.fill(-Infinity, 10, 300);
         const expected = draw(oracle(logits, settings), uniform());

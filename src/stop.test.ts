@@ -56,7 +56,7 @@ describe('the stop matcher', () => {
     const letter = () => 'ab🙂\n'.split(/(?:)/u)[Math.floor(random() * 4)]!;
     const word = (length: number) => Array.from({ length }, letter).join('');
     let stops = 0;
-    for (let round = 0; round < 3000; round++) {
+    for (let round = 0; round < 1500; round++) {
       const list = Array.from({ length: 1 + Math.floor(random() * 3) }, () => word(1 + Math.floor(random() * 4)));
       const text = word(20);
       // The oracle: the first position at which a stop string has just ended; the longest of them.
@@ -82,8 +82,8 @@ describe('the stop matcher', () => {
       expect(stopped).toBe(expected !== text);
       expect(shown + matcher.end()).toBe(expected);
     }
-    expect(stops).toBeGreaterThan(1000);
-    expect(stops).toBeLessThan(3000);
+    expect(stops).toBeGreaterThan(500);
+    expect(stops).toBeLessThan(1500);
   });
 
   it.each([[['']], [['a', '']], [[7 as unknown as string]]])('refuses %j', (stops) => {
