@@ -44,6 +44,8 @@ export default defineConfig({
   base: './',
   plugins: [kernels()],
   worker: { format: 'es' },
+  // found only inside workers and lazy imports; a late discovery would reload the page
+  optimizeDeps: { include: ['comlink', '@huggingface/jinja', '@huggingface/tokenizers', 'marked', 'dompurify', 'lit'] },
   server: { headers: isolation, port: 5173, fs: { allow: ['..'] } },
   preview: { headers: isolation, port: 4173 },
   build: {

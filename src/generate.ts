@@ -34,7 +34,8 @@ function samplerOf({ kernels, plan }: Pool, memory: WebAssembly.Memory, settings
  * Generates from a tokenised prompt, telling `emit` of every token.
  * The answer ends at an end-of-turn token or stop string (`stop`), at maxTokens or a full context (`length`), or when
  * the caller aborts (`abort`). End-of-turn tokens and stop strings are not part of the text.
- * @throws SternaError `bad-input` for an empty prompt, one longer than the context, or ids outside the vocabulary
+ * @throws SternaError `bad-input` for an empty prompt or ids outside the vocabulary, `context-full` for a prompt longer
+ * than the context
  */
 export async function generate(
   context: GenerateContext,
@@ -113,11 +114,11 @@ export async function generate(
   };
 }
 
-/** @throws SternaError `bad-input` unless ids are 1..contextLength tokens of the vocabulary */
+/** @throws SternaError `bad-input` unless ids are tokens of the vocabulary, `context-full` if they are more than fit */
 export function checkIds(ids: number[], { contextLength, config }: MemoryPlan): void {
   if (ids.length === 0) throw new SternaError('bad-input', 'no tokens', { got: 0, expected: 'at least 1' });
   if (ids.length > contextLength) {
-    throw new SternaError('bad-input', 'tokens do not fit the context', {
+    throw new SternaError('context-full', 'tokens do not fit the context', {
       got: ids.length,
       expected: `at most ${contextLength}`,
     });

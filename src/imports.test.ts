@@ -16,7 +16,7 @@ function valueImports(file: string): string[] {
   const found: string[] = [];
   for (const [, clause = '', from = ''] of text.matchAll(/^(?:import|export)\s+([^;]*?)\s*from\s+'([^']+)'/gm)) {
     if (!from.startsWith('.') || clause.startsWith('type ')) continue;
-    const names = /^\{([^]*)\}$/
+    const names = /^\{([\s\S]*)\}$/
       .exec(clause)?.[1]
       ?.split(',')
       .map((name) => name.trim());

@@ -85,12 +85,11 @@ function oneOf<T extends string>(name: string, value: T | undefined, allowed: re
   return chosen;
 }
 
+/** A file that a model cannot do without. */
 async function required<T>(file: string, opened: Promise<T | null | undefined>): Promise<T> {
   const value = await opened;
-  if (value === null || value === undefined) {
-    throw new SternaError('download', 'there is no such file', { file, got: 'nothing', expected: file });
-  }
-  return value;
+  if (value !== null && value !== undefined) return value;
+  throw new SternaError('bad-file', 'the model folder has no such file', { file, got: 'nothing', expected: 'a file' });
 }
 
 /**

@@ -183,7 +183,11 @@ function toRecord(source: Source): SourceRecord {
   if (typeof source !== 'object' || !source || !('url' in source)) {
     throw new SternaError('bad-input', 'source', { got: typeof source, expected: '{ url } or File[]' });
   }
-  return { url: new URL(source.url, globalThis.document?.baseURI).href };
+  const base = globalThis.document?.baseURI;
+  if (!URL.canParse(String(source.url), base)) {
+    throw new SternaError('bad-input', 'source', { got: String(source.url), expected: 'the URL of a folder' });
+  }
+  return { url: new URL(source.url, base).href };
 }
 
 /**

@@ -30,7 +30,7 @@ async function forEachPass(
 
 /**
  * The logits after each token of a text. f32[ids.length, vocab]
- * @throws SternaError `bad-input` if the ids do not fit context or vocabulary, or the result 2 GB
+ * @throws SternaError `context-full` if the ids do not fit the context, `bad-input` if not the vocabulary, or the result 2 GB
  */
 export async function evaluate(context: ScoreContext, ids: number[]): Promise<Float32Array> {
   const { pool, memory } = context;

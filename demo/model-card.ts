@@ -1,0 +1,104 @@
+import { html, LitElement, nothing, type TemplateResult } from 'lit';
+import type { ModelInfo, Source } from '../src/index';
+import { bytes, count, millions } from './figures';
+import { icons } from './mark';
+import { embeddedCard, isEmbedded, originOf } from './source';
+
+/** What the model is and where it came from. Event: `open-files` (CustomEvent with the File[]). */
+export class ModelCard extends LitElement {
+  static override properties = {
+    info: { attribute: false },
+    source: { attribute: false },
+    open: { state: true },
+  };
+  declare info: ModelInfo | undefined;
+  declare source: Source;
+  /** On a narrow page the card is one line until it is opened. */
+  declare open: boolean;
+
+  constructor() {
+    super();
+    this.open = false;
+  }
+
+  protected override createRenderRoot(): this {
+    return this;
+  }
+
+  protected override render(): TemplateResult {
+    const { info } = this;
+    return html`
+      <section class="card ${this.open ? 'open' : ''}" aria-label="Model" data-testid="model-card">
+        <button
+          class="card-toggle"
+          aria-expanded=${this.open}
+          aria-controls="card-body"
+          @click=${this.#toggle}
+        >
+          <span class="card-name">${this.#name}</span>
+          <span class="card-brief">${info ? `${millions(info.parameters)}, ${bytes(info.bytes.file)}` : nothing}</span>
+          ${icons.down}
+        </button>
+        <div id="card-body" class="card-body">
+          <h2>${this.#name}</h2>
+          ${isEmbedded(this.source) ? this.#story() : html`<p>Opened from ${originOf(this.source)}</p>`}
+          ${info ? this.#facts(info) : nothing}
+          <p class="privacy">It runs on your own processor. Nothing you write leaves this device.</p>
+          ${this.#picker()}
+        </div>
+      </section>
+    `;
+  }
+
+  get #name(): string {
+    return this.info?.name ?? (isEmbedded(this.source) ? 'tiny-stories-ternary' : 'Model');
+  }
+
+  #story(): TemplateResult {
+    return html`
+      <p>
+        A very small language model that writes short stories in plain English. It was trained from nothing on 9,025
+        stories from TinyStories, and knows nothing else. Every weight is −1, 0 or +1.
+      </p>
+      <p><a href=${embeddedCard} target="_blank" rel="noopener">Model card</a>: training, data and limits</p>
+    `;
+  }
+
+  #facts(info: ModelInfo): TemplateResult {
+    const facts = [
+      ['Parameters', millions(info.parameters)],
+      ['Download', bytes(info.bytes.file)],
+      ['In memory', bytes(info.bytes.memory)],
+      ['Context', `${count(info.contextLength)} tokens`],
+      ...(isEmbedded(this.source) ? [['Licence', 'MIT']] : []),
+    ];
+    return html`<dl class="facts">
+      ${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+    </dl>`;
+  }
+
+  #picker(): TemplateResult {
+    return html`
+      <label class="picker">
+        <span>Open model files…</span>
+        <input class="unseen" type="file" multiple data-testid="model-files" @change=${this.#pick} />
+      </label>
+      <p class="hint">model.safetensors of a BitNet b1.58 model, with its config.json and tokenizer files</p>
+    `;
+  }
+
+  #toggle(): void {
+    this.open = !this.open;
+  }
+
+  #pick(event: Event): void {
+    const input = event.target as HTMLInputElement;
+    const detail = [...(input.files ?? [])];
+    input.value = ''; // the same files can then be picked again
+    if (detail.length === 0) return;
+    this.open = false;
+    this.dispatchEvent(new CustomEvent('open-files', { detail }));
+  }
+}
+
+customElements.define('sterna-model-card', ModelCard);

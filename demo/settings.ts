@@ -1,0 +1,117 @@
+import { html, LitElement, nothing, type TemplateResult } from 'lit';
+import type { ModelInfo } from '../src/index';
+import { icons } from './mark';
+import { fallback, type NumberSetting, numberSettings, type Sampling } from './sampling';
+
+/** The panel of sampling settings. Event: `change-sampling` (CustomEvent with the new settings), on every valid change. */
+export class Settings extends LitElement {
+  static override properties = {
+    sampling: { attribute: false },
+    defaults: { attribute: false },
+  };
+  declare sampling: Sampling;
+  /** The model's own defaults: what a blank field means. */
+  declare defaults: ModelInfo['defaults'] | undefined;
+
+  protected override createRenderRoot(): this {
+    return this;
+  }
+
+  show(): void {
+    this.querySelector('dialog')?.showModal();
+  }
+
+  protected override render(): TemplateResult {
+    return html`
+      <dialog class="settings" data-testid="settings-panel" aria-labelledby="settings-title" @click=${this.#outside}>
+        <form method="dialog">
+          <header>
+            <h2 id="settings-title">Settings</h2>
+            <button class="icon-button" aria-label="Close" title="Close">${icons.close}</button>
+          </header>
+          <div class="fields">
+            ${this.#systemPrompt()} ${numberSettings.map((setting) => this.#number(setting))}
+          </div>
+          <footer>
+            <button type="button" data-testid="settings-reset" @click=${() => this.#emit({})}>Reset to defaults</button>
+            <button class="primary" data-testid="settings-close">Done</button>
+          </footer>
+        </form>
+      </dialog>
+    `;
+  }
+
+  #systemPrompt(): TemplateResult {
+    return html`
+      <div class="field">
+        <label for="setting-systemPrompt">System prompt</label>
+        <textarea
+          id="setting-systemPrompt"
+          data-testid="setting-systemPrompt"
+          rows="2"
+          placeholder="None"
+          .value=${this.sampling.systemPrompt ?? ''}
+          @input=${(event: Event) => this.#set('systemPrompt', (event.target as HTMLTextAreaElement).value || undefined)}
+        ></textarea>
+        <p class="hint">Read by the model before the conversation; small models may not follow it</p>
+      </div>
+    `;
+  }
+
+  #number(setting: NumberSetting): TemplateResult {
+    const { key, label, hint, min, max, step, slider } = setting;
+    const usual = fallback(key, this.defaults);
+    const value = this.sampling[key];
+    const id = `setting-${key}`;
+    const input = (event: Event) => this.#setNumber(setting, event.target as HTMLInputElement);
+    const range = html`<input
+      type="range"
+      aria-label="${label}, slider"
+      min=${min}
+      max=${max}
+      step=${step}
+      .value=${String(value ?? usual)}
+      @input=${input}
+    />`;
+    return html`
+      <div class="field ${slider ? 'sliding' : ''}">
+        <label for=${id}>${label}</label>
+        ${slider ? range : nothing}
+        <input
+          id=${id}
+          data-testid=${id}
+          type="number"
+          inputmode="decimal"
+          aria-describedby="${id}-hint"
+          min=${min}
+          max=${max}
+          step=${slider ? 'any' : step}
+          placeholder=${usual ?? (key === 'seed' ? 'random' : 'no limit')}
+          .value=${value === undefined ? '' : String(value)}
+          @input=${input}
+        />
+        <p class="hint" id="${id}-hint">${hint}</p>
+      </div>
+    `;
+  }
+
+  #setNumber({ key }: NumberSetting, input: HTMLInputElement): void {
+    if (!input.validity.valid) return;
+    this.#set(key, input.value === '' ? undefined : input.valueAsNumber);
+  }
+
+  #set<Key extends keyof Sampling>(key: Key, value: Sampling[Key]): void {
+    this.#emit({ ...this.sampling, [key]: value });
+  }
+
+  #emit(detail: Sampling): void {
+    this.dispatchEvent(new CustomEvent('change-sampling', { detail }));
+  }
+
+  /** A press on the backdrop closes the panel. */
+  #outside(event: MouseEvent): void {
+    if (event.target === event.currentTarget) (event.currentTarget as HTMLDialogElement).close();
+  }
+}
+
+customElements.define('sterna-settings', Settings);
