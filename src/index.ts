@@ -2,13 +2,13 @@
 export type { ModelConfig } from './config';
 export { type ErrorCode, SternaError } from './errors';
 export { type Features, features } from './features';
+export type { KernelName } from './memory';
 export { type Generation, load, type Model } from './model';
 export type {
   Chunk,
   Encoded,
   GenerateOptions,
   GenerateResult,
-  KernelName,
   LoadOptions,
   Message,
   ModelInfo,

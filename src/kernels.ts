@@ -4,8 +4,7 @@
 
 import { SternaError } from './errors';
 import type { instantiate as Instantiate } from './generated/shared-relaxed';
-import { CODES_STRIDE } from './memory';
-import type { KernelName } from './protocol';
+import { CODES_STRIDE, type KernelName } from './memory';
 
 /** The exports of every build (types come from the compiler). */
 export type Kernels = Omit<Awaited<ReturnType<typeof Instantiate>>, 'memory'>;

@@ -4,7 +4,12 @@
  */
 import type { ModelConfig } from './config';
 import { SternaError } from './errors';
-import type { KernelName } from './protocol';
+
+/**
+ * The three forms of the BitLinear GEMV, which also settle the byte order of the weights. dot32 and dot16 need relaxed
+ * SIMD; lut8 runs on any SIMD128.
+ */
+export type KernelName = 'dot32' | 'dot16' | 'lut8';
 
 /** One ternary matrix, 2 bits a weight, in the byte order of the kernel (see wasm/gemv.ts). */
 export interface Matrix {

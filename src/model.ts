@@ -76,7 +76,8 @@ function startEngine() {
   const whenEnded = new Promise<never>((_, reject) => {
     end = (error) => {
       ended ??= error;
-      worker.terminate();
+      memory = undefined;
+      worker.terminate(); // and with it its kernel workers
       reject(ended);
     };
   });
@@ -143,7 +144,7 @@ function startGeneration({ api, call, abort }: Engine, prompt: Prompt, options: 
 
   const result = (async (): Promise<GenerateResult> => {
     try {
-      if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
+      if (signal?.aborted) stop(); // the answer then ends before its first token
       signal?.addEventListener('abort', stop);
       const answer = await call(() => api.generate(id, prompt, settings, transfer(port2, [port2])));
       expected = answer.chunks;

@@ -6,10 +6,7 @@
 
 import type { ModelConfig } from './config';
 import type { ErrorRecord } from './errors';
-import type { MemoryPlan } from './memory';
-
-/** The three forms of the BitLinear GEMV. dot32 and dot16 need relaxed SIMD; lut8 runs on any SIMD128. */
-export type KernelName = 'dot32' | 'dot16' | 'lut8';
+import type { KernelName, MemoryPlan } from './memory';
 
 /** Where a model comes from: a folder on a web server, or the files themselves. */
 export type Source = { url: string | URL } | File[];
