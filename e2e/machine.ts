@@ -2,9 +2,9 @@
 import { createPacker } from '../src/checkpoint';
 import type { Tap } from '../src/forward';
 import { compileKernels, instantiateKernels } from '../src/kernels';
+import type { KernelName } from '../src/memory';
 import { createMemory, type MemoryPlan, planMemory } from '../src/memory';
 import { type Pool, type Row, startPool } from '../src/pool';
-import type { KernelName } from '../src/protocol';
 import { readSafetensors } from '../src/safetensors';
 import { logitsView } from '../src/session';
 import { configOf, type ModelFiles } from './reading';

@@ -1,6 +1,6 @@
 /** The whole forward pass in WASM against src/reference.ts, bit by bit: shapes, kernels, threads, precisions, batching. */
 import { type Remote, wrap } from 'comlink';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { packedCheckpoint, type Shape, shapeOdd } from '../bench/synthesize';
 import { bitDifference, inPasses, type MachineOptions, openMachine, rowsOf, someTokens } from '../e2e/machine';
 import type { MachineHost } from '../e2e/machine.worker';
@@ -176,7 +176,6 @@ describe('the embedded model', () => {
     const model = referenceModel(files);
     right = new Map([exact, small].map((precision) => [precision, answer(model, precision, tokens)]));
   });
-  afterAll(() => right.clear());
 
   test.each(kernelsAndThreads)('$kernel, $threads threads', async ({ kernel, threads }) => {
     for (const [precision, logits] of right) {
