@@ -1,11 +1,10 @@
 /** A model in memory with its pool, below the public API: passes of any rows, with a tap, with memory made dirty. */
-import { createPacker } from '../src/checkpoint';
 import type { Tap } from '../src/forward';
-import { compileKernels, instantiateKernels } from '../src/kernels';
+import { compileKernels } from '../src/kernels';
+import { readWeights } from '../src/loader';
 import type { KernelName } from '../src/memory';
-import { createMemory, type MemoryPlan, planMemory } from '../src/memory';
+import { type MemoryPlan, planMemory } from '../src/memory';
 import { type Pool, type Row, startPool } from '../src/pool';
-import { readSafetensors } from '../src/safetensors';
 import { logitsView } from '../src/session';
 import { configOf, type ModelFiles } from './reading';
 
@@ -52,25 +51,16 @@ export async function openMachine(
     lmHead: 'bf16',
     ...options,
   });
-  const memory = createMemory(plan.bytes, shared);
-  const words = new Int32Array(memory.buffer);
-  const kernels = instantiateKernels(module, memory);
-  kernels.writeConstants();
-  const weights = new File([files.weights], 'model.safetensors');
   const source = {
-    name: weights.name,
-    size: weights.size,
+    name: 'model.safetensors',
+    size: files.weights.length,
     async *stream() {
       const odd = 100_003; // pieces that end anywhere
       for (let at = 0; at < files.weights.length; at += odd) yield files.weights.subarray(at, at + odd);
     },
   };
-  const packer = createPacker(kernels, memory, plan, weights.name);
-  await readSafetensors(source, new AbortController().signal, packer);
-  for (let position = 0; position < plan.contextLength; position++) {
-    const at = (position * config.headDim * 4) / 2;
-    kernels.ropeTables(position, config.headDim, config.ropeTheta, plan.cosines + at, plan.sines + at);
-  }
+  const memory = await readWeights(source, module, plan, shared, new AbortController().signal);
+  const words = new Int32Array(memory.buffer);
   const pool = await startPool(module, memory, plan, aborted, tap?.({ plan, memory, words }));
 
   async function logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>> {

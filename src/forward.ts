@@ -31,10 +31,13 @@ export type Tap = (step: Step, layer: number) => void;
 /** Thrown out of a pass when another thread has failed; that thread reports the cause. */
 export class PoolFailed extends Error {}
 
+/** Thrown within a pass to leave it. */
+class PassAborted extends Error {}
+
 /**
  * Makes the forward pass of one thread. All threads call what comes back for every pass; all return the same.
- * It returns false if thread 0's `aborted` said so at the end of a layer (the logits are then not written), and throws
- * PoolFailed if another thread failed.
+ * It returns false if thread 0's `aborted`, asked at every barrier, said so (the logits are then not written), and
+ * throws PoolFailed if another thread failed.
  */
 export function createForward(machine: Machine, aborted: () => boolean, tap?: Tap): () => boolean {
   const { kernels: k, plan, rank, words } = machine;
@@ -51,8 +54,15 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
   const scale = Math.fround(1 / Math.sqrt(headDim));
   const gateKernel = config.gate === 'relu2' ? k.gateRelu2 : k.gateSilu;
 
+  // Thread 0 decides before a barrier, all read after it. The words alternate, also from pass to pass: a thread that was
+  // held up before reading one finds it unchanged, since thread 0 cannot write it again without meeting that thread.
+  let turn = 0;
   const meet = (): void => {
+    const word = STOP / 4 + turn;
+    turn ^= 1;
+    if (rank === 0) words[word] = +aborted();
     if (threads > 1 && k.barrier(BARRIER, threads, SPIN)) throw new PoolFailed('another thread failed');
+    if (words[word]) throw new PassAborted();
   };
   const hiddenRow = (row: number): number => plan.hidden + row * plan.hiddenStride * 4;
   const qkvRow = (row: number): number => plan.qkv + row * plan.qkvStride * 4;
@@ -187,7 +197,7 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
     }
   }
 
-  return () => {
+  function pass(): void {
     const n = words[ROWS / 4]!;
     const small = n <= plan.smallRows;
     const logitsFrom = words[LOGITS_FROM / 4]!;
@@ -225,9 +235,7 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
       tap?.('down-input', index);
       bitLinear(machine, layer.down, downInput, n, plan.hidden, plan.hiddenStride, true);
       tap?.('down', index);
-      if (rank === 0) words[STOP / 4] = +aborted();
       meet();
-      if (words[STOP / 4]) return false;
     }
     lmHead(n, logitsFrom);
     // padding of the vocabulary must not take part in a softmax; its tile belongs to the last thread
@@ -240,6 +248,15 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
     }
     tap?.('head', 0);
     meet();
-    return true;
+  }
+
+  return () => {
+    try {
+      pass();
+      return true;
+    } catch (error) {
+      if (error instanceof PassAborted) return false;
+      throw error;
+    }
   };
 }

@@ -25,7 +25,8 @@ export interface LoadedModel {
 
 /** Turns end with one of these in one family or another; config files often name only one of a model's several. */
 const END_OF_TURN = ['<|eot_id|>', '<|end_of_text|>', '<|endoftext|>', '<|im_end|>', '<|end|>', '</s>'];
-const MAX_ROWS = 256;
+/** Rows of a prefill pass. Without shared memory an abort is heard only between passes, so these are shorter. */
+const MAX_ROWS = { shared: 256, single: 64 };
 const MOST_THREADS = 64;
 /** An exact bf16 embedding up to this size, int8 above. */
 const BF16_HEAD_BYTES = 64e6;
@@ -94,7 +95,6 @@ async function required<T>(file: string, opened: Promise<T | null | undefined>):
 
 /**
  * Loads a model.
- * @param aborted asked at the end of each layer of later passes
  * @throws SternaError as the parts do: `download`, `bad-file`, `unsupported`, `bad-input`, `out-of-memory`, `aborted`, `worker`
  */
 export async function loadModel(
@@ -130,7 +130,7 @@ export async function loadModel(
     threads,
     contextLength: context,
     sequences: 1,
-    maxRows: Math.min(MAX_ROWS, context),
+    maxRows: Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context),
     kvCache,
     lmHead,
   });
@@ -173,13 +173,13 @@ export async function loadModel(
 }
 
 /** Streams the weights into a new memory of the plan, and writes the tables that the kernels want. */
-async function readWeights(
+export async function readWeights(
   weights: ByteSource,
   module: WebAssembly.Module,
   plan: MemoryPlan,
   shared: boolean,
   signal: AbortSignal,
-  onProgress: (progress: Progress) => void,
+  onProgress: (progress: Progress) => void = () => {},
 ): Promise<WebAssembly.Memory> {
   const { name: file, size: total } = weights;
   const memory = createMemory(plan.bytes, shared);

@@ -112,7 +112,7 @@ export const BARRIER = 256; // i32[4], see wasm/barrier.ts
 export const PASS = 320; // i32[2]: pass counter, sleepers
 export const ABORT = 384; // i32: id of the request to abort; written by the page
 export const REQUEST = 388; // i32: id of the request at work
-export const STOP = 392; // i32: thread 0's decision, read by all after a barrier
+export const STOP = 392; // i32[2]: thread 0's decision to leave the pass, by turns; read by all after a barrier
 export const ROWS = 448; // i32: rows of the pass; 0 = leave
 export const LOGITS_FROM = 452; // i32: logits are wanted of rows logitsFrom..rows-1
 const FIRST_FREE = 1024;

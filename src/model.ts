@@ -26,7 +26,7 @@ import type {
 export interface Generation extends AsyncIterable<Chunk> {
   /** The whole answer. Resolves also after an abort (finishReason `abort`); rejects with a SternaError on failure. */
   readonly result: Promise<GenerateResult>;
-  /** Ends the answer after the layer at work; what was generated so far is kept. */
+  /** Ends the answer at the next barrier; what was generated so far is kept. */
   abort(): void;
 }
 

@@ -31,7 +31,7 @@ export interface Pool {
 
 /**
  * Starts the kernel workers and waits until each is ready.
- * @param aborted asked at the end of each layer of a pass
+ * @param aborted asked at every barrier of a pass
  * @throws SternaError `worker` if one of them does not start
  */
 export async function startPool(

@@ -24,7 +24,7 @@ test.each([
 ])('common prefix of %j and %j: %i', (a, b, length) => expect(commonPrefix(a, b)).toBe(length));
 
 describe('one timeline', () => {
-  /** Layers until the next abort; Infinity: never. */
+  /** Barriers until the next abort; Infinity: never. */
   let left = Number.POSITIVE_INFINITY;
   let machine: Awaited<ReturnType<typeof openMachine>>;
   let session: Session;
@@ -74,17 +74,24 @@ describe('one timeline', () => {
     expectRight();
   });
 
-  test.each([0, 1, 2, 3, 4, 5, 7, 8])('aborted after %i more layers of a prefill, then whole', async (layers) => {
-    fresh();
-    left = layers;
-    const { complete } = await prefill(machine.pool, session, tokens.slice(0, 40), always);
-    expect(complete).toBe(false);
-    const done = Math.floor(layers / 3) * 16; // whole passes of 16 rows through 3 layers
-    expect(session.tokens).toEqual(tokens.slice(0, done));
-    left = Number.POSITIVE_INFINITY;
-    expect(await prefill(machine.pool, session, tokens.slice(0, 40), always)).toEqual({ cached: done, complete: true });
-    expectRight();
-  });
+  // a large pass meets at 1 + 3 * 10 + 1 barriers, a decode step at 1 + 3 * 6 + 1
+  test.each([0, 1, 2, 10, 31, 32, 33, 50, 63, 64, 95])(
+    'aborted after %i barriers of a prefill, then whole',
+    async (barriers) => {
+      fresh();
+      left = barriers;
+      const { complete } = await prefill(machine.pool, session, tokens.slice(0, 40), always);
+      expect(complete).toBe(false);
+      const done = Math.floor(barriers / 32) * 16; // whole passes of 16 rows
+      expect(session.tokens).toEqual(tokens.slice(0, done));
+      left = Number.POSITIVE_INFINITY;
+      expect(await prefill(machine.pool, session, tokens.slice(0, 40), always)).toEqual({
+        cached: done,
+        complete: true,
+      });
+      expectRight();
+    },
+  );
 
   test('ended between two passes', async () => {
     fresh();
@@ -95,10 +102,10 @@ describe('one timeline', () => {
     expectRight();
   });
 
-  test.each([0, 1, 2])('aborted after %i layers of a decode step, then again', async (layers) => {
+  test.each([0, 1, 2, 6, 19])('aborted after %i barriers of a decode step, then again', async (barriers) => {
     fresh();
     await prefill(machine.pool, session, tokens.slice(0, 20), always);
-    left = layers;
+    left = barriers;
     expect(await append(machine.pool, session, nextRows(session, [tokens[20]!]), 0)).toBe(false);
     expect(session.tokens).toHaveLength(20);
     left = Number.POSITIVE_INFINITY;

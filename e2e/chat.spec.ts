@@ -1,0 +1,172 @@
+/** The chat page: a model loads, answers, stops, and says what is wrong. */
+import type { Page } from '@playwright/test';
+import { expect, test } from './lab';
+
+async function ready(page: Page, query = ''): Promise<void> {
+  await page.goto(`/index.html${query}`);
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+}
+
+async function set(page: Page, values: Record<string, string>): Promise<void> {
+  await page.getByTestId('settings').click();
+  for (const [name, value] of Object.entries(values)) await page.getByTestId(`setting-${name}`).fill(value);
+  await page.getByTestId('settings-close').click();
+}
+
+async function send(page: Page, text: string): Promise<void> {
+  await page.getByTestId('composer').fill(text);
+  await page.getByTestId('send').click();
+}
+
+const answers = (page: Page) => page.getByTestId('message-assistant');
+
+async function answered(page: Page, index = 0): Promise<string> {
+  const answer = answers(page).nth(index);
+  await expect(answer).toHaveAttribute('data-done', 'true', { timeout: 30_000 });
+  return (await answer.locator('.prose').textContent()) ?? '';
+}
+
+test('loads the embedded model and answers @firefox', async ({ page }) => {
+  const strange: string[] = [];
+  page.on('pageerror', (error) => strange.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && strange.push(message.text()));
+  await ready(page);
+  await expect(page.getByTestId('badge')).toContainText(/\d+ threads? .*(dot32|dot16|lut8)/);
+  await expect(page.getByTestId('notice-isolation')).toHaveCount(0);
+  await set(page, { temperature: '0' });
+  await send(page, 'Tell me a story about a dog and a ball.');
+  await expect(page.getByTestId('message-user')).toHaveText(/Tell me a story about a dog and a ball\./);
+  const text = await answered(page);
+  expect(text).toMatch(/^Once upon a time, there was a little dog named Spot\. Spot loved to play with his ball\./);
+  const stats = answers(page).getByTestId('stats');
+  await expect(stats).toContainText(/tokens\/s/);
+  await expect(stats).toContainText(/prompt 22/);
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
+  expect(strange).toEqual([]);
+});
+
+test('a second turn reuses the first; regenerate replaces; a new chat begins anew', async ({ page }) => {
+  await ready(page);
+  await set(page, { temperature: '0', maxTokens: '30' });
+  await page.getByTestId('suggestion').first().click();
+  const first = await answered(page);
+  await send(page, 'Go on.');
+  await answered(page, 1);
+  await expect(answers(page)).toHaveCount(2);
+  const cached = /prompt (\d+), (\d+) cached/.exec(
+    (await answers(page).nth(1).getByTestId('stats').textContent()) ?? '',
+  );
+  expect(Number(cached?.[2])).toBeGreaterThan(40); // prompt and answer of the first turn, but for the border
+  expect(Number(cached?.[1])).toBeGreaterThan(Number(cached?.[2]));
+
+  await set(page, { temperature: '1', seed: '3' });
+  const second = await answered(page, 1);
+  await answers(page).nth(1).getByTestId('regenerate').click();
+  await expect(answers(page).nth(1).getByTestId('stats')).toContainText('seed 3');
+  expect(await answered(page, 1)).not.toBe(second);
+  await expect(answers(page)).toHaveCount(2);
+  expect(await answered(page, 0)).toBe(first);
+
+  await page.getByTestId('new-chat').click();
+  await expect(answers(page)).toHaveCount(0);
+  await set(page, { temperature: '0' });
+  await page.getByTestId('suggestion').first().click();
+  expect(await answered(page)).toBe(first);
+});
+
+/** Presses stop; the time until the answer under way is done, in ms. */
+function stop(page: Page): Promise<number> {
+  return page.evaluate(async () => {
+    const answer = [...document.querySelectorAll('[data-testid=message-assistant]')].at(-1)!;
+    const done = new Promise<number>((resolve) => {
+      const observer = new MutationObserver(() => resolve(performance.now()));
+      observer.observe(answer, { attributeFilter: ['data-done'] });
+    });
+    const start = performance.now();
+    document.querySelector<HTMLElement>('[data-testid=stop]')?.click();
+    return (await done) - start;
+  });
+}
+
+test('an answer streams, stops within 200 ms, and the next one comes @firefox', async ({ page, server }) => {
+  await ready(page, `?model=${server.url('heavy/')}`);
+  await set(page, { seed: '1' });
+  const times: number[] = [];
+  // up to three tries: the machine may be at work on something else
+  while (times.length < 3 && !times.some((milliseconds) => milliseconds < 200)) {
+    await send(page, 'Hello');
+    const answer = answers(page).nth(times.length);
+    await expect(answer).toContainText(/\b[1-9]\d+ tokens,/, { timeout: 20_000 });
+    const early = (await answer.locator('.prose').textContent())?.length ?? 0;
+    expect(early).toBeGreaterThan(0);
+    await expect.poll(async () => (await answer.locator('.prose').textContent())?.length).toBeGreaterThan(early);
+    await expect(answer).not.toHaveAttribute('data-done');
+    times.push(await stop(page));
+    await expect(answer.getByTestId('stats')).toContainText('Stopped');
+    await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
+  }
+  console.log(`stopped after ${times.map(Math.round).join(', ')} ms`);
+  expect(Math.min(...times)).toBeLessThan(200);
+  await set(page, { maxTokens: '5' });
+  await send(page, 'Again');
+  await answered(page, times.length);
+  await expect(answers(page).nth(times.length).getByTestId('stats')).toContainText('5 tokens');
+  await expect(page.getByTestId('error')).toHaveCount(0);
+});
+
+test('what a model writes cannot run, load or lead anywhere', async ({ page, server }) => {
+  const requests: string[] = [];
+  page.on('request', (request) => requests.push(request.url()));
+  await ready(page, `?model=${server.url('hostile/')}`);
+  await set(page, { temperature: '0' });
+  await send(page, 'Hello');
+  expect(await answered(page)).toContain('I tell short stories.');
+  const prose = answers(page).locator('.prose');
+  await expect(prose.locator('strong')).toHaveText('bold');
+  await expect(prose.locator('img, script, [onerror], a[href^="javascript:"]')).toHaveCount(0);
+  expect(await page.evaluate(() => 'hacked' in window)).toBe(false);
+  expect(requests.filter((url) => url.endsWith('/x'))).toEqual([]);
+});
+
+for (const [model, code, facts] of [
+  ['truncated', 'bad-file', ['model.safetensors', '3105950', '2000000']],
+  ['damaged-header', 'bad-file', ['model.safetensors', 'JSON']],
+  ['gelu', 'unsupported', ['config.json', 'gelu', 'relu2', 'hidden_act']],
+  ['no-weights', 'bad-file', ['model.safetensors']],
+] as const) {
+  test(`${model}: a card with the facts, and a way out`, async ({ page, server }) => {
+    await page.goto(`/index.html?model=${server.url(`${model}/`)}`);
+    const card = page.getByTestId('error');
+    await expect(card).toHaveAttribute('data-code', code, { timeout: 30_000 });
+    for (const fact of facts) await expect(card).toContainText(fact);
+    await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'error');
+    await expect(page.getByTestId('send')).toBeDisabled();
+    await page.getByTestId('use-embedded').click();
+    await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+    await expect(card).toHaveCount(0);
+  });
+}
+
+test('a load can be cancelled, and begun again', async ({ page, server }) => {
+  await page.goto(`/index.html?model=${server.url('slow/')}`);
+  const progress = page.getByTestId('progress');
+  await expect(progress).toHaveAttribute('data-phase', 'weights');
+  await expect(progress).toHaveAttribute('aria-valuenow', /^[3-9]$|^\d\d$/); // bytes are coming in
+  await page.getByTestId('cancel-load').click();
+  await expect(page.getByTestId('error')).toHaveAttribute('data-code', 'aborted');
+  await page.getByTestId('retry').click();
+  await expect(progress).toHaveAttribute('data-phase', 'weights');
+  await page.getByTestId('cancel-load').click();
+  await page.getByTestId('use-embedded').click();
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+});
+
+test('without isolation: one thread, said so, and the same answer @firefox', async ({ page, server }) => {
+  await page.goto(server.url('unisolated/index.html'));
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+  await expect(page.getByTestId('notice-isolation')).toContainText(/COOP and COEP/);
+  await expect(page.getByTestId('badge')).toContainText('1 thread');
+  await set(page, { temperature: '0' });
+  await send(page, 'Hello');
+  expect((await answered(page)).trim()).toBe('Hello! I tell short stories. What should the story be about?');
+});
