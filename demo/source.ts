@@ -12,7 +12,7 @@ export const isEmbedded = (source: Source): boolean => source === embedded;
 
 /** Where a model comes from, in words. */
 export function originOf(source: Source): string {
-  if (Array.isArray(source))
+  if (!('url' in source))
     return source.length === 1 ? 'one file on this device' : `${source.length} files on this device`;
   return String(source.url).replace(/^https?:\/\//, '');
 }

@@ -23,3 +23,16 @@ export function systemBrowser(name) {
 export function hasBrowser(name) {
   return systemBrowser(name) !== undefined || existsSync(own[name].executablePath());
 }
+
+/** Whether there is a Chromium, with the libraries it needs. */
+export async function chromiumStarts() {
+  if (!hasBrowser('chromium')) return false;
+  try {
+    const browser = await chromium.launch({ executablePath: systemBrowser('chromium') });
+    await browser.close();
+    return true;
+  } catch (error) {
+    console.error(String(error).split('\n')[0]);
+    return false;
+  }
+}

@@ -9,7 +9,8 @@ const config = JSON.parse(readFileSync(`${root}wasm/asconfig.json`, 'utf8'));
 
 /** Newest change among the sources, against the oldest of the built files: true when nothing needs building. */
 function upToDate(outFiles) {
-  const sources = readdirSync(`${root}wasm`).map((name) => `${root}wasm/${name}`);
+  const names = readdirSync(`${root}wasm`).filter((name) => !name.endsWith('.test.ts'));
+  const sources = names.map((name) => `${root}wasm/${name}`);
   try {
     const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs));
     return Math.min(...outFiles.map((file) => statSync(file).mtimeMs)) >= newest;

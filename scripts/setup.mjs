@@ -9,7 +9,8 @@ export const say = (text) => console.log(`\u25b8 ${text}`);
 
 /** Runs a command in the project's root with its output shown; returns whether it succeeded. */
 export function run(command, args, options = {}) {
-  const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  const shell = process.platform === 'win32'; // npm and npx are scripts there
+  const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit', shell, ...options });
   return status === 0;
 }
 
@@ -33,13 +34,21 @@ export async function ensureKernels() {
   if (await buildWasm()) say('kernels compiled (wasm/ -> src/generated/)');
 }
 
-/** Makes sure that there is a Chromium to test in: Playwright's own, the system's, or Debian's through apt. */
+/**
+ * Makes sure that there is a Chromium that starts: Playwright's own where it can be downloaded, else the system's, else
+ * Debian's through apt.
+ */
 export async function ensureBrowser() {
-  const { hasBrowser } = await import('./browsers.mjs');
-  if (hasBrowser('chromium')) return;
-  say("no Chromium found: trying Playwright's own");
-  if (run('npx', ['playwright', 'install', 'chromium'], { timeout: 300_000 }) && hasBrowser('chromium')) return;
-  if (process.getuid?.() === 0 && run('apt-get', ['--version'], { stdio: 'ignore' })) {
+  const { chromiumStarts } = await import('./browsers.mjs');
+  if (await chromiumStarts()) return;
+  const apt = process.getuid?.() === 0 && run('apt-get', ['--version'], { stdio: 'ignore' });
+  say("no Chromium that starts: trying Playwright's own");
+  if (run('npx', ['playwright', 'install', 'chromium'], { timeout: 300_000 })) {
+    if (await chromiumStarts()) return;
+    if (apt) run('npx', ['playwright', 'install-deps', 'chromium']); // shared libraries
+    if (await chromiumStarts()) return;
+  }
+  if (apt) {
     say("installing Debian's chromium (apt-get)");
     const quiet = {
       stdio: ['ignore', 'ignore', 'inherit'],
@@ -47,7 +56,7 @@ export async function ensureBrowser() {
     };
     run('apt-get', ['update', '-qq'], quiet);
     run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quiet);
-    if (hasBrowser('chromium')) return;
+    if (await chromiumStarts()) return;
   }
   console.error(
     "The tests need a browser: install one with `npx playwright install chromium` or your system's chromium, or set PLAYWRIGHT_CHROMIUM_EXECUTABLE.",

@@ -126,14 +126,11 @@ describe('encodeChat', () => {
 describe('renderChat', () => {
   it('passes the variables', () => {
     const text = renderChat(
-      '{{ bos_token }}{{ messages[0].role }}{{ eos_token }}{{ add_generation_prompt }}{{ date }}',
+      '{{ bos_token }}{{ messages[0].role }}{{ eos_token }}{{ add_generation_prompt }}',
       [user('')],
-      {
-        ...variables,
-        extra: { date: 'May', bos_token: 'not this' },
-      },
+      variables,
     );
-    expect(text).toBe('<s>user</s>falseMay');
+    expect(text).toBe('<s>user</s>false');
   });
 
   it('passes on what a template raises', () => {

@@ -9,8 +9,6 @@ export interface TemplateVariables {
   eosToken: string;
   /** End the prompt with the beginning of the assistant's answer. */
   addGenerationPrompt: boolean;
-  /** Further variables that the template knows. */
-  extra?: Record<string, unknown>;
 }
 
 /** Throws `bad-input` unless `messages` is a non-empty list of {role, content}, both strings. */
@@ -45,7 +43,6 @@ export function renderChat(template: string, messages: Message[], variables: Tem
   }
   try {
     return compiled.render({
-      ...variables.extra,
       messages: messages.map(({ role, content }) => ({ role, content })),
       bos_token: variables.bosToken,
       eos_token: variables.eosToken,

@@ -114,6 +114,13 @@ export function createPacker(kernels: Kernels, memory: WebAssembly.Memory, plan:
   }
 
   function packEmbedding(row: number): void {
+    if (kernels.hasNonFinite(plan.staging, hidden)) {
+      throw new SternaError('bad-file', `row ${row} of the embedding`, {
+        file,
+        got: 'infinity or NaN',
+        expected: 'finite numbers',
+      });
+    }
     const { kind, table, scales, sums, paddedHidden } = plan.head;
     if (kind === 'bf16') kernels.packBf16(plan.staging, table, row, hidden);
     else kernels.packInt8(plan.staging, table, row, hidden, paddedHidden, scales, sums);

@@ -123,7 +123,15 @@ describe('a file on a server', () => {
     expect(await readAll(source)).toHaveLength(0);
   });
 
-  test('that is not there is null or undefined', async () => {
+  test.each<[string, Answer | undefined]>([
+    ['404', undefined],
+    ['403, as some stores say', fixed(403, {}, 'no')],
+    [
+      'the index page, as hosts of single-page applications send',
+      fixed(200, { 'Content-Type': 'text/html; charset=utf-8' }, '<html>'),
+    ],
+  ])('that is not there is null or undefined: %s', async (_, answer) => {
+    if (answer) for (const file of ['w', 'config.json', 'a.jinja']) routes.set(`/model/${file}`, answer);
     expect(await folder().open('w')).toBeNull();
     expect(await folder().json('config.json')).toBeUndefined();
     expect(await folder().text('a.jinja')).toBeUndefined();
@@ -152,9 +160,8 @@ describe('a file on a server', () => {
 describe('a faulty server', () => {
   test.each<[string, Answer, Partial<SternaError>]>([
     ['HTTP 500', fixed(500, {}, 'oh'), { got: 'HTTP 500 Internal Server Error', expected: 'HTTP 206' }],
-    ['HTTP 403', fixed(403, {}, ''), { got: 'HTTP 403 Forbidden' }],
+    ['HTTP 401', fixed(401, {}, ''), { got: 'HTTP 401 Unauthorized' }],
     ['HTTP 416 of a file with bytes', fixed(416, { 'Content-Range': 'bytes */7' }, ''), { expected: 'HTTP 206' }],
-    ['a web page', fixed(200, { 'Content-Type': 'text/html; charset=utf-8' }, '<html>'), { got: 'text/html' }],
     ['206 without Content-Range', fixed(206, {}, 'abc'), { got: 'no readable Content-Range' }],
     ['unknown total', fixed(206, { 'Content-Range': 'bytes 0-2/*' }, 'abc'), { got: 'bytes 0-2/*' }],
     [
@@ -199,7 +206,6 @@ describe('a faulty server', () => {
   });
 
   test.each<[string, Answer, Partial<SternaError>]>([
-    ['a web page', fixed(200, { 'Content-Type': 'text/html' }, '<html>'), { code: 'download', got: 'text/html' }],
     ['a web page as JSON', fixed(200, {}, '<html>'), { code: 'bad-file', got: '"<html>"', expected: 'JSON' }],
     ['half a file', fixed(200, {}, '{"a": [1, 2'), { code: 'bad-file', expected: 'JSON' }],
     ['bytes', fixed(200, {}, new Uint8Array([0x7b, 0xff])), { code: 'bad-file', expected: 'UTF-8 text' }],

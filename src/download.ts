@@ -1,5 +1,5 @@
 import { SternaError } from './errors';
-import type { Source } from './protocol';
+import type { SourceRecord } from './protocol';
 
 /** A file that is read front to back in pieces, never as a whole. */
 export interface ByteSource {
@@ -40,7 +40,7 @@ const textBytes = 256 * 2 ** 20;
  * Opens a folder of model files. A URL must be absolute; with or without trailing slash it is the folder itself, and
  * its query is sent with every request. `signal` aborts whatever is under way. Throws `bad-input` for another source.
  */
-export function openSource(source: Source, signal: AbortSignal): SourceFolder {
+export function openSource(source: SourceRecord, signal: AbortSignal): SourceFolder {
   const { name, open, text } = Array.isArray(source) ? pickedFolder(source, signal) : webFolder(source.url, signal);
   const json = async (file: string): Promise<unknown | undefined> => {
     const content = await text(file);
@@ -109,7 +109,10 @@ function webFolder(address: string | URL, signal: AbortSignal): Omit<SourceFolde
   const text = async (name: string): Promise<string | undefined> => {
     // No range here: so the server may compress, which makes a tokenizer.json five times smaller.
     const response = await request(urlOf(name), name, 'application/json, text/plain', signal);
-    if (response.status === 404) return undefined;
+    if (isMissing(response)) {
+      await response.body?.cancel();
+      return undefined;
+    }
     if (response.status !== 200) throw await refusal(response, name, 'HTTP 200');
     return joinText(readBody(response, name, undefined, signal), name);
   };
@@ -160,7 +163,10 @@ async function* readRanges(
 async function requestRange(url: string, file: string, start: number, signal: AbortSignal): Promise<Range | null> {
   const last = start + rangeBytes - 1;
   const response = await request(url, file, 'application/octet-stream', signal, `bytes=${start}-${last}`);
-  if (response.status === 404) return null;
+  if (isMissing(response)) {
+    await response.body?.cancel();
+    return null;
+  }
   const contentRange = response.headers.get('Content-Range');
   if (response.status === 206) {
     const [, from, to, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange ?? '')?.map(Number) ?? [];
@@ -187,10 +193,7 @@ async function requestRange(url: string, file: string, start: number, signal: Ab
   throw await refusal(response, file, 'HTTP 206');
 }
 
-/**
- * One GET. The narrow Accept keeps development servers from answering a missing file with their index page; a server
- * that does so all the same is found out here.
- */
+/** One GET. The narrow Accept keeps development servers from answering a missing file with their index page. */
 async function request(url: string, file: string, accept: string, signal: AbortSignal, range?: string) {
   throwIfAborted(signal, file);
   // Ranges are many and large, and go to our own store: the browser's cache must not keep them a second time.
@@ -201,12 +204,12 @@ async function request(url: string, file: string, accept: string, signal: AbortS
     throwIfAborted(signal, file);
     throw new SternaError('download', 'the server cannot be reached', { file, got: `${error}` });
   });
-  if (response.ok && response.headers.get('Content-Type')?.startsWith('text/html')) {
-    await response.body?.cancel();
-    throw new SternaError('download', 'the server sent a web page', { file, got: 'text/html', expected: 'the file' });
-  }
   return response;
 }
+
+/** Whether an answer means that there is no such file. Static hosts say so with 404, with 403 (S3), or with their page. */
+const isMissing = ({ status, headers }: Response): boolean =>
+  status === 404 || status === 403 || (status === 200 && !!headers.get('Content-Type')?.startsWith('text/html'));
 
 async function refusal(response: Response, file: string, expected: string): Promise<SternaError> {
   await response.body?.cancel();

@@ -4,12 +4,13 @@
  * shared memory, so that it also reaches a worker that is computing (where memory is not shared it is a call, heard
  * between passes).
  */
+import { transfer } from 'comlink';
 import { encodeChat } from './chat-template';
 import { SternaError, toRecord } from './errors';
 import { generate } from './generate';
 import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
-import type { EngineApi, Prompt, Reply } from './protocol';
+import type { EngineApi, Message, Prompt, Reply } from './protocol';
 import { validateSettings } from './sampler';
 import { evaluate, perplexity, type ScoreContext } from './score';
 import type { Session } from './session';
@@ -41,7 +42,8 @@ export function createEngine(): EngineApi {
   const session: Session = { tokens: [], sequence: 0 };
   let model: LoadedModel | undefined;
   let loading: { id: number; controller: AbortController } | undefined;
-  let current = 0; // id of the request at work, 0 = none
+  let atWork: { id: number; done: Promise<void> } | undefined;
+  const abortedEarly = new Set<number>(); // requests aborted before they were at work
 
   const loaded = (): LoadedModel => {
     if (!model) throw new SternaError('worker', 'the engine has no model');
@@ -52,11 +54,7 @@ export function createEngine(): EngineApi {
     const facts = { file: 'tokenizer.json', got: 'none', expected: 'tokenizer.json beside the weights' };
     throw new SternaError('no-tokenizer', `${info.name} was loaded without a tokenizer`, facts);
   };
-  const applyTemplate = (
-    loadedModel: LoadedModel,
-    messages: Parameters<typeof encodeChat>[2],
-    addGenerationPrompt: boolean,
-  ) => {
+  const applyTemplate = (loadedModel: LoadedModel, messages: Message[], addGenerationPrompt: boolean) => {
     const tokenizer = tokenizerOf(loadedModel);
     if (loadedModel.chatTemplate === undefined) {
       const facts = { file: 'tokenizer_config.json', got: 'no chat_template', expected: 'chat_template' };
@@ -67,24 +65,37 @@ export function createEngine(): EngineApi {
   const promptIds = (loadedModel: LoadedModel, prompt: Prompt): number[] => {
     if ('ids' in prompt) return prompt.ids;
     if ('messages' in prompt) return applyTemplate(loadedModel, prompt.messages, true).ids;
-    return tokenizerOf(loadedModel).encode(prompt.text, { bos: true });
+    const tokenizer = tokenizerOf(loadedModel);
+    return tokenizer.encode(prompt.text, { bos: tokenizer.addsBos });
   };
 
-  /** Runs a request alone, with its id where aborts look for it. */
+  /** Runs a request alone, with its id where aborts look for it. One that was aborted is waited for. */
   async function alone<T>(
     id: number,
     work: (loadedModel: LoadedModel, aborted: () => boolean) => Promise<T>,
   ): Promise<T> {
     const loadedModel = loaded();
-    if (current) throw new SternaError('busy', 'the model is at work on another call; await or abort it first');
     const { words } = loadedModel;
-    current = id;
+    const isAborted = (request: number): boolean => Atomics.load(words, ABORT / 4) === request;
+    while (atWork) {
+      if (!isAborted(atWork.id)) {
+        throw new SternaError('busy', 'the model is at work on another call; await or abort it first');
+      }
+      await atWork.done;
+    }
+    let finish = (): void => {};
+    const done = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    atWork = { id, done };
     words[REQUEST / 4] = id;
+    if (abortedEarly.delete(id)) Atomics.store(words, ABORT / 4, id);
     try {
-      return await work(loadedModel, () => Atomics.load(words, ABORT / 4) === id);
+      return await work(loadedModel, () => isAborted(id));
     } finally {
-      current = 0;
+      atWork = undefined;
       words[REQUEST / 4] = 0;
+      finish();
     }
   }
 
@@ -132,8 +143,12 @@ export function createEngine(): EngineApi {
           return { result, chunks };
         }),
       ).finally(() => port.close()),
-    evaluate: (id, ids) =>
-      reply(() => alone(id, (loadedModel, aborted) => evaluate(scoring(loadedModel, aborted), ids))),
+    evaluate: async (id, ids) => {
+      const logits = await reply(() =>
+        alone(id, (loadedModel, aborted) => evaluate(scoring(loadedModel, aborted), ids)),
+      );
+      return 'value' in logits ? transfer(logits, [logits.value.buffer]) : logits;
+    },
     perplexity: (id, input, options) =>
       reply(() =>
         alone(id, (loadedModel, aborted) => {
@@ -144,7 +159,8 @@ export function createEngine(): EngineApi {
       ),
     async abort(id) {
       if (loading?.id === id) loading.controller.abort();
-      if (model) Atomics.store(model.words, ABORT / 4, id);
+      else if (model && atWork?.id === id) Atomics.store(model.words, ABORT / 4, id);
+      else abortedEarly.add(id);
     },
   };
 }

@@ -36,7 +36,7 @@ class PassAborted extends Error {}
 
 /**
  * Makes the forward pass of one thread. All threads call what comes back for every pass; all return the same.
- * It returns false if thread 0's `aborted`, asked at every barrier, said so (the logits are then not written), and
+ * It returns false if thread 0's `aborted`, asked at every barrier, said so (the logits are then not to be used), and
  * throws PoolFailed if another thread failed.
  */
 export function createForward(machine: Machine, aborted: () => boolean, tap?: Tap): () => boolean {

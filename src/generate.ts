@@ -109,21 +109,26 @@ export async function generate(
       firstTokenMs: firstTokenAt ? firstTokenAt - start : 0,
       decodeMs,
       promptTokensPerSecond: perSecond(prompt.length - cached, promptMs),
-      decodeTokensPerSecond: perSecond(tokens.length - 1, decodeMs),
+      decodeTokensPerSecond: perSecond(Math.max(0, tokens.length - 1), decodeMs),
     },
   };
 }
 
 /** @throws SternaError `bad-input` unless ids are tokens of the vocabulary, `context-full` if they are more than fit */
-export function checkIds(ids: number[], { contextLength, config }: MemoryPlan): void {
+export function checkIds(ids: number[], plan: MemoryPlan): void {
   if (ids.length === 0) throw new SternaError('bad-input', 'no tokens', { got: 0, expected: 'at least 1' });
-  if (ids.length > contextLength) {
+  if (ids.length > plan.contextLength) {
     throw new SternaError('context-full', 'tokens do not fit the context', {
       got: ids.length,
-      expected: `at most ${contextLength}`,
+      expected: `at most ${plan.contextLength}`,
     });
   }
+  checkTokens(ids, plan);
+}
+
+/** @throws SternaError `bad-input` unless all ids are tokens of the vocabulary */
+export function checkTokens(ids: number[], { config }: MemoryPlan): void {
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocab);
-  if (bad !== undefined)
-    throw new SternaError('bad-input', 'token id', { got: bad, expected: `0 to ${config.vocab - 1}` });
+  if (bad === undefined) return;
+  throw new SternaError('bad-input', 'token id', { got: String(bad), expected: `0 to ${config.vocab - 1}` });
 }

@@ -90,7 +90,11 @@ function oneOf<T extends string>(name: string, value: T | undefined, allowed: re
 async function required<T>(file: string, opened: Promise<T | null | undefined>): Promise<T> {
   const value = await opened;
   if (value !== null && value !== undefined) return value;
-  throw new SternaError('bad-file', 'the model folder has no such file', { file, got: 'nothing', expected: 'a file' });
+  throw new SternaError('bad-file', 'not in the model folder, or it may not be read', {
+    file,
+    got: 'nothing',
+    expected: 'a file',
+  });
 }
 
 /**
@@ -113,6 +117,7 @@ export async function loadModel(
   onProgress({ phase: 'config', file: 'config.json', loaded: 0, total: 0 });
   const generation = await folder.json('generation_config.json');
   const config = parseConfig(await required('config.json', folder.json('config.json')), generation, 'config.json');
+  const defaults = generationDefaults(generation);
   const context = contextLength(options.contextLength, config);
   const lmHead =
     headWanted === 'auto' ? (config.vocab * config.hidden * 2 <= BF16_HEAD_BYTES ? 'bf16' : 'int8') : headWanted;
@@ -166,7 +171,7 @@ export async function loadModel(
     parameters: countParameters(config),
     hasTokenizer: tokenizer !== undefined,
     loadMs: performance.now() - start,
-    defaults: generationDefaults(generation),
+    defaults,
   };
   onProgress({ phase: 'ready', file: '', loaded: weights.size, total: weights.size });
   return { info, memory, shared, pool, tokenizer, chatTemplate, stopTokens: stopTokensOf(config, tokenizer), words };
@@ -211,10 +216,11 @@ export async function readWeights(
 /** A few passes of either size, so that the browser's optimising compiler has seen the kernels. */
 async function warmUp({ run, plan }: Pool): Promise<void> {
   const rows = (n: number) => Array.from({ length: n }, (_, position) => ({ sequence: 0, position, token: 0 }));
+  const most = Math.min(8, plan.maxRows);
   const end = performance.now() + WARM_UP_MS;
   do {
     await run(rows(1), 0);
-    await run(rows(Math.min(8, plan.maxRows)), 0);
+    await run(rows(most), most - 1);
   } while (performance.now() < end);
 }
 

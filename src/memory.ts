@@ -55,7 +55,7 @@ export interface ThreadPlan {
   records: number; // 16 bytes [smallRows], see wasm/absmax.ts
   scores: number; // f32[group, 256]
   partials: number; // partial records of every block of one row and key/value head
-  tables: number; // lut8: u8[16 * widest cols]; GEMM: 32 KB
+  tables: number; // lut8: u8[16 * widest cols]; GEMM: 22 KB
   dense: number; // GEMM: weights of one matrix's row range in dense order
   activations: number; // GEMM: i16[widest cols, 8]
   accumulators: number; // GEMM: i16[row range, 8]
@@ -86,7 +86,7 @@ export interface MemoryPlan {
   rowPositions: number;
   rowSequences: number;
   hidden: number; // f32[maxRows, hiddenStride]: the residual stream
-  hiddenStride: number; // elements, also of the attention output
+  hiddenStride: number; // elements
   qkv: number; // f32[maxRows, qkvStride]: query | key | value, each padded
   qkvStride: number;
   attention: number; // f32[maxRows, attentionStride]
@@ -113,7 +113,7 @@ export const PASS = 320; // i32[2]: pass counter, sleepers
 export const ABORT = 384; // i32: id of the request to abort; written by the page
 export const REQUEST = 388; // i32: id of the request at work
 export const STOP = 392; // i32[2]: thread 0's decision to leave the pass, by turns; read by all after a barrier
-export const ROWS = 448; // i32: rows of the pass; 0 = leave
+export const ROWS = 448; // i32: rows of the pass
 export const LOGITS_FROM = 452; // i32: logits are wanted of rows logitsFrom..rows-1
 const FIRST_FREE = 1024;
 
@@ -121,6 +121,8 @@ const FIRST_FREE = 1024;
 export const CODES_STRIDE = 32768;
 /** Positions to an attention block (wasm/attention.ts, BLOCK). */
 export const BLOCK = 256;
+/** Eight tables of partial sums (wasm/gemm.ts, TABLE). */
+const GEMM_TABLES = 8 * 2816;
 const PAGE = 65536;
 const MAX_BYTES = 65536 * PAGE;
 
@@ -260,7 +262,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
         records: take(smallRows * 16),
         scores: floats(group * BLOCK),
         partials: take(blocks * partialBytes),
-        tables: take(Math.max(kernel === 'lut8' ? 16 * widestCols : 0, gemm ? 32768 : 0)),
+        tables: take(Math.max(kernel === 'lut8' ? 16 * widestCols : 0, gemm ? GEMM_TABLES : 0)),
         dense: take(gemm ? denseBytes : 0),
         activations: take(gemm ? widestCols * 16 : 0),
         accumulators: take(gemm ? mostRows * 16 : 0),

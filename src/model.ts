@@ -13,6 +13,7 @@ import type {
   ModelInfo,
   PerplexityOptions,
   PerplexityResult,
+  Progress,
   Prompt,
   Reply,
   Source,
@@ -48,9 +49,12 @@ export interface Model {
   applyChatTemplate(messages: Message[], options?: { addGenerationPrompt?: boolean }): Promise<Encoded>;
   /** Answers a conversation. Keys and values of the prefix shared with the last call are reused. */
   chat(messages: Message[], options?: GenerateOptions): Generation;
-  /** Continues a text (BOS is put in front) or token ids (taken as they are). */
+  /** Continues a text (BOS is put in front where the model's tokenizer does so) or token ids (taken as they are). */
   complete(prompt: string | number[], options?: GenerateOptions): Generation;
-  /** Teacher-forced logits, float32 [ids.length, vocab]: row i is the prediction after ids[i]. */
+  /**
+   * Teacher-forced logits, float32 [ids.length, vocab]: row i is the prediction after ids[i].
+   * @throws SternaError `context-full`, or `bad-input` for ids outside the vocabulary or more than 2 GB of logits
+   */
   evaluate(ids: number[], options?: { signal?: AbortSignal }): Promise<{ logits: Float32Array }>;
   /**
    * Perplexity of a text: exp of the mean negative log likelihood of every token after the first. Ids are scored as
@@ -60,38 +64,63 @@ export interface Model {
     input: number[] | string,
     options?: PerplexityOptions & { signal?: AbortSignal },
   ): Promise<PerplexityResult>;
-  /** Stops the workers and frees the memory. Calls under way reject with code `disposed`. */
+  /** Stops the workers, which frees the memory. Calls under way reject with code `disposed`. */
   dispose(): Promise<void>;
 }
 
 let lastRequest = 0;
 
+/** How long an engine that was told to stop loading may take to say so; its script may not even have arrived. */
+const LOAD_ABORT_MS = 1000;
+
+function startWorker(): Worker {
+  try {
+    return new Worker(new URL('../workers/engine.worker.js', import.meta.url), { type: 'module' });
+  } catch (error) {
+    throw new SternaError('worker', 'the browser refused the engine worker', { got: String(error) });
+  }
+}
+
 /** The engine worker of one model, with an end to calls that nobody will answer any more. */
 function startEngine() {
-  const worker = new Worker(new URL('../workers/engine.worker.js', import.meta.url), { type: 'module' });
+  const worker = startWorker();
   const api: Remote<EngineApi> = wrap<EngineApi>(worker);
   let memory: Int32Array | undefined;
   let ended: SternaError | undefined;
-  let end: (error: SternaError) => void = () => {};
-  const whenEnded = new Promise<never>((_, reject) => {
-    end = (error) => {
-      ended ??= error;
-      memory = undefined;
-      worker.terminate(); // and with it its kernel workers
-      reject(ended);
-    };
-  });
-  whenEnded.catch(() => {}); // only those who wait care
+  const waiting = new Set<(error: SternaError) => void>();
+
+  function end(error: SternaError): void {
+    if (ended) return;
+    ended = error;
+    memory = undefined;
+    worker.terminate(); // and with it its kernel workers
+    for (const reject of waiting) reject(error);
+    waiting.clear();
+  }
   worker.onerror = (event) => end(new SternaError('worker', `engine worker: ${event.message || 'did not start'}`));
 
-  /** One call: its value, or its error as a SternaError, or the engine's end. */
+  /** What `work` gives, unless the engine ends first: calls to a terminated worker never settle. */
+  function orEnd<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (ended) return reject(ended);
+      waiting.add(reject);
+      work()
+        .then(resolve, reject)
+        .finally(() => waiting.delete(reject));
+    });
+  }
+
+  /** One call: its value, or its error as a SternaError. */
   async function call<T>(work: () => Promise<Reply<T>>): Promise<T> {
-    if (ended) throw ended;
-    const reply = await Promise.race([work(), whenEnded]);
+    const reply = await orEnd(work).catch((error: unknown) => {
+      if (error instanceof SternaError) throw error;
+      throw new SternaError('bad-input', 'an argument cannot be sent to the engine', { got: String(error) });
+    });
     if ('error' in reply) throw fromRecord(reply.error);
     return reply.value;
   }
 
+  /** Asks for the end of a request that is waiting or at work. */
   function abort(id: number): void {
     if (ended) return;
     if (memory) Atomics.store(memory, ABORT / 4, id);
@@ -99,34 +128,44 @@ function startEngine() {
   }
 
   /** call(), aborted by a signal. */
-  async function abortable<T>(signal: AbortSignal | undefined, work: (id: number) => Promise<Reply<T>>): Promise<T> {
+  async function abortable<T>(
+    signal: AbortSignal | undefined,
+    work: (id: number) => Promise<Reply<T>>,
+    onAbort = abort,
+  ): Promise<T> {
     const id = ++lastRequest;
-    const onAbort = (): void => abort(id);
+    const listener = (): void => onAbort(id);
     if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
-    signal?.addEventListener('abort', onAbort);
+    signal?.addEventListener('abort', listener);
     try {
       return await call(() => work(id));
     } finally {
-      signal?.removeEventListener('abort', onAbort);
+      signal?.removeEventListener('abort', listener);
     }
   }
 
   const share = (shared: WebAssembly.Memory | undefined): void => {
     memory = shared && new Int32Array(shared.buffer);
   };
-  return { api, call, abort, abortable, share, end };
+  return { api, call, orEnd, abort, abortable, share, end };
 }
 
 type Engine = ReturnType<typeof startEngine>;
 
-function startGeneration({ api, call, abort }: Engine, prompt: Prompt, options: GenerateOptions): Generation {
+function startGeneration(
+  { api, call, orEnd, abort }: Engine,
+  prompt: () => Prompt,
+  options: GenerateOptions,
+): Generation {
   const { signal, ...settings } = options;
   const id = ++lastRequest;
   const { port1, port2 } = new MessageChannel();
   const chunks: Chunk[] = [];
   let wake: (() => void) | undefined;
   let over = false;
-  const stop = (): void => abort(id);
+  const stop = (): void => {
+    if (!over) abort(id);
+  };
 
   // the port's messages and the call's reply come over different channels: the last chunks may come after the reply
   let expected = Number.POSITIVE_INFINITY;
@@ -146,9 +185,9 @@ function startGeneration({ api, call, abort }: Engine, prompt: Prompt, options: 
     try {
       if (signal?.aborted) stop(); // the answer then ends before its first token
       signal?.addEventListener('abort', stop);
-      const answer = await call(() => api.generate(id, prompt, settings, transfer(port2, [port2])));
+      const answer = await call(() => api.generate(id, prompt(), settings, transfer(port2, [port2])));
       expected = answer.chunks;
-      if (received < expected) await delivered;
+      if (received < expected) await orEnd(() => delivered);
       return answer.result;
     } finally {
       signal?.removeEventListener('abort', stop);
@@ -173,16 +212,21 @@ function startGeneration({ api, call, abort }: Engine, prompt: Prompt, options: 
       }
       await result;
     } finally {
-      if (!over) stop();
+      if (!over) {
+        stop();
+        await result.catch(() => {}); // the model is free for the next call when the loop has been left
+      }
     }
   }
   return { result, abort: stop, [Symbol.asyncIterator]: iterate };
 }
 
+/** The source as it can be posted. */
 function toRecord(source: Source): SourceRecord {
   if (Array.isArray(source)) return source;
+  if (typeof FileList !== 'undefined' && source instanceof FileList) return [...source];
   if (typeof source !== 'object' || !source || !('url' in source)) {
-    throw new SternaError('bad-input', 'source', { got: typeof source, expected: '{ url } or File[]' });
+    throw new SternaError('bad-input', 'source', { got: typeof source, expected: '{ url } or files' });
   }
   const base = globalThis.document?.baseURI;
   if (!URL.canParse(String(source.url), base)) {
@@ -191,10 +235,24 @@ function toRecord(source: Source): SourceRecord {
   return { url: new URL(source.url, base).href };
 }
 
+/** Token ids as a plain array; typed arrays are taken too. */
+function toIds(ids: unknown): number[] {
+  if (Array.isArray(ids)) return ids as number[];
+  if (ArrayBuffer.isView(ids) && !(ids instanceof DataView)) return Array.from(ids as Uint32Array);
+  throw new SternaError('bad-input', 'token ids', { got: typeof ids, expected: 'an array of numbers' });
+}
+
+function toText(text: unknown): string {
+  if (typeof text === 'string') return text;
+  throw new SternaError('bad-input', 'text', { got: typeof text, expected: 'a string' });
+}
+
+const toPrompt = (prompt: unknown): Prompt => (typeof prompt === 'string' ? { text: prompt } : { ids: toIds(prompt) });
+
 /**
  * Loads a model and gets it ready to answer.
  * @param source `{ url }`: a folder with config.json, model.safetensors and (for text) tokenizer.json,
- * tokenizer_config.json; relative to the page. Or the `File`s of such a folder.
+ * tokenizer_config.json; relative to the page. Or the files of such a folder: `File[]` or `input.files`.
  * @throws SternaError: `bad-input`, `download`, `bad-file`, `unsupported`, `out-of-memory`, `aborted`, `worker`
  */
 export async function load(source: Source, options: LoadOptions = {}): Promise<Model> {
@@ -202,26 +260,49 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
   const record = toRecord(source);
   if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
   const engine = startEngine();
-  const { api, call, abortable, end } = engine;
+  const { api, call, abort, abortable, end } = engine;
+  const aborted = new SternaError('aborted', 'loading was aborted');
+  let loading = true; // progress comes over a channel of its own, and may be late
+  const report = proxy((progress: Progress) => {
+    if (loading) onProgress?.(progress);
+  });
+  const onAbort = (id: number): void => {
+    abort(id);
+    setTimeout(() => loading && end(aborted), LOAD_ABORT_MS);
+  };
   try {
-    const report = proxy((progress: Parameters<NonNullable<typeof onProgress>>[0]) => onProgress?.(progress));
-    const { info, memory } = await abortable(signal, (id) => api.load(id, { source: record, options: rest }, report));
+    const request = { source: record, options: rest };
+    const { info, memory } = await abortable(signal, (id) => api.load(id, request, report), onAbort);
+    if (signal?.aborted) throw aborted;
     engine.share(memory);
     return {
       info,
-      tokenize: (text, tokenizeOptions = {}) => call(() => api.tokenize(text, tokenizeOptions)),
-      detokenize: (ids) => call(() => api.detokenize(ids)),
+      tokenize: async (text, tokenizeOptions = {}) => {
+        const checked = toText(text);
+        return call(() => api.tokenize(checked, tokenizeOptions));
+      },
+      detokenize: async (ids) => {
+        const checked = toIds(ids);
+        return call(() => api.detokenize(checked));
+      },
       applyChatTemplate: (messages, { addGenerationPrompt = true } = {}) =>
         call(() => api.applyChatTemplate(messages, addGenerationPrompt)),
-      chat: (messages, generateOptions = {}) => startGeneration(engine, { messages }, generateOptions),
-      complete: (prompt, generateOptions = {}) =>
-        startGeneration(engine, typeof prompt === 'string' ? { text: prompt } : { ids: prompt }, generateOptions),
-      evaluate: async (ids, { signal: by } = {}) => ({ logits: await abortable(by, (id) => api.evaluate(id, ids)) }),
-      perplexity: (input, { signal: by, ...windows } = {}) => abortable(by, (id) => api.perplexity(id, input, windows)),
+      chat: (messages, generateOptions = {}) => startGeneration(engine, () => ({ messages }), generateOptions),
+      complete: (prompt, generateOptions = {}) => startGeneration(engine, () => toPrompt(prompt), generateOptions),
+      evaluate: async (ids, { signal: by } = {}) => {
+        const checked = toIds(ids);
+        return { logits: await abortable(by, (id) => api.evaluate(id, checked)) };
+      },
+      perplexity: async (input, { signal: by, ...windows } = {}) => {
+        const checked = typeof input === 'string' ? input : toIds(input);
+        return abortable(by, (id) => api.perplexity(id, checked, windows));
+      },
       dispose: async () => end(new SternaError('disposed', 'the model was disposed')),
     };
   } catch (error) {
     end(error instanceof SternaError ? error : new SternaError('worker', String(error)));
     throw error;
+  } finally {
+    loading = false;
   }
 }

@@ -93,6 +93,12 @@ export async function startPool(
 
   async function run(rows: Row[], logitsFrom: number): Promise<boolean> {
     if (failure) throw failure;
+    if (rows.length > plan.maxRows || rows.length - logitsFrom > plan.logitRows) {
+      throw new SternaError('worker', 'rows of a pass', {
+        got: `${rows.length}, logits of ${rows.length - logitsFrom}`,
+        expected: `at most ${plan.maxRows}, logits of ${plan.logitRows}`,
+      });
+    }
     for (const [index, { sequence, position, token }] of rows.entries()) {
       words[plan.rowSequences / 4 + index] = sequence;
       words[plan.rowPositions / 4 + index] = position;

@@ -9,11 +9,11 @@ import type { ErrorRecord } from './errors';
 import type { KernelName, MemoryPlan } from './memory';
 
 /** Where a model comes from: a folder on a web server, or the files themselves. */
-export type Source = { url: string | URL } | File[];
+export type Source = { url: string | URL } | File[] | FileList;
 
 export type Phase = 'config' | 'tokenizer' | 'weights' | 'warmup' | 'ready';
 
-/** Loading progress. `loaded` and `total` are bytes of `file`; `total` is 0 while unknown. */
+/** Loading progress. `loaded` and `total` are bytes of `file` in phase `weights`; elsewhere `total` is 0. */
 export interface Progress {
   phase: Phase;
   file: string;
@@ -97,9 +97,9 @@ export interface GenerateResult {
   timings: {
     /** Prefill of the uncached prompt tokens, ms. */
     promptMs: number;
-    /** From the call's arrival in the worker to the first token, ms. */
+    /** From the tokenised prompt to the first token, ms; 0 if there was none. */
     firstTokenMs: number;
-    /** From the first to the last token, ms. */
+    /** From the first token to the end of the answer, ms. */
     decodeMs: number;
     promptTokensPerSecond: number;
     decodeTokensPerSecond: number;
@@ -136,7 +136,7 @@ export interface ModelInfo {
 export type Reply<T> = { value: T } | { error: ErrorRecord };
 
 /** Where a model comes from, as it can be posted. */
-export type SourceRecord = { url: string } | File[];
+export type SourceRecord = { url: string | URL } | File[];
 
 export interface LoadRequest {
   source: SourceRecord;
@@ -193,7 +193,7 @@ export interface EngineApi {
     settings: GenerateSettings,
     port: MessagePort,
   ): Promise<Reply<{ result: GenerateResult; chunks: number }>>;
-  evaluate(id: number, ids: number[]): Promise<Reply<Float32Array>>;
+  evaluate(id: number, ids: number[]): Promise<Reply<Float32Array<ArrayBuffer>>>;
   perplexity(id: number, input: number[] | string, options: PerplexityOptions): Promise<Reply<PerplexityResult>>;
   abort(id: number): Promise<void>;
 }

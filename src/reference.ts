@@ -179,16 +179,22 @@ export function lmHead(embedding: Float32Array, x: Float32Array): Float32Array {
   return Float32Array.from({ length: embedding.length / n }, (_, r) => dot8(embedding.subarray(r * n, (r + 1) * n), x));
 }
 
+/** Largest magnitude; 0 where nothing is above 1e-30. */
+function absmax(x: Float32Array): number {
+  const most = x.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  return most < f(1e-30) ? 0 : most;
+}
+
 /** An int8 row of the embedding: code * scale, scale = max|row| / 127. */
 export function quantiseEmbeddingRow(row: Float32Array): { codes: Int8Array; scale: number } {
-  const most = row.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  const most = absmax(row);
   const inverse = most > 0 ? f(127 / most) : 0;
   return { codes: Int8Array.from(row, (v) => roundEven(f(v * inverse))), scale: f(most / 127) };
 }
 
 /** Logits from int8 rows and 14-bit activations: exact integers, scaled in float64, rounded once. */
 export function lmHeadInt8(rows: { codes: Int8Array; scale: number }[], x: Float32Array): Float32Array {
-  const most = x.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  const most = absmax(x);
   const c = most > 0 ? f(8128 / most) : 0;
   const a = Array.from(x, (v) => roundEven(f(v * c)));
   const inverse = f(most / 8128);

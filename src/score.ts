@@ -1,6 +1,6 @@
 /** Teacher-forced scoring: the logits of a text, and its perplexity. */
 import { SternaError } from './errors';
-import { checkIds } from './generate';
+import { checkIds, checkTokens } from './generate';
 import type { Pool } from './pool';
 import { append, logitsView, rowsOf, type Session } from './session';
 
@@ -32,7 +32,7 @@ async function forEachPass(
  * The logits after each token of a text. f32[ids.length, vocab]
  * @throws SternaError `context-full` if the ids do not fit the context, `bad-input` if not the vocabulary, or the result 2 GB
  */
-export async function evaluate(context: ScoreContext, ids: number[]): Promise<Float32Array> {
+export async function evaluate(context: ScoreContext, ids: number[]): Promise<Float32Array<ArrayBuffer>> {
   const { pool, memory } = context;
   const { vocab } = pool.plan.config;
   checkIds(ids, pool.plan);
@@ -42,7 +42,7 @@ export async function evaluate(context: ScoreContext, ids: number[]): Promise<Fl
       expected: `at most ${Math.floor(2 ** 29 / vocab)} tokens`,
     });
   }
-  const logits = new Float32Array(ids.length * vocab);
+  const logits: Float32Array<ArrayBuffer> = new Float32Array(ids.length * vocab);
   await forEachPass(context, ids, (first, count) => {
     for (let i = 0; i < count; i++) logits.set(logitsView(memory, pool.plan, i), (first + i) * vocab);
   });
@@ -73,16 +73,15 @@ export async function perplexity(
   check('stride', stride, window);
   if (ids.length < 2)
     throw new SternaError('bad-input', 'tokens to score', { got: ids.length, expected: 'at least 2' });
+  checkTokens(ids, plan);
   let nll = 0;
   let scored = 0; // targets 1..scored are done
   for (let begin = 0; scored < ids.length - 1; begin += stride) {
     const inputs = ids.slice(begin, Math.min(begin + window, ids.length - 1));
-    checkIds(inputs, plan);
     await forEachPass(context, inputs, (first, count) => {
       for (let i = 0; i < count; i++) {
         const target = begin + first + i + 1;
         if (target <= scored) continue;
-        checkIds([ids[target]!], plan);
         nll += kernels.nll(plan.logits + i * plan.head.paddedVocab * 4, plan.head.paddedVocab, ids[target]!);
       }
     });

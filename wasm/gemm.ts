@@ -252,7 +252,7 @@ function flush(acc: usize, sums: usize, n: i32, first: bool): void {
 /**
  * Integer sums of 8 tokens against `rows` rows (multiple of 16).
  * @param dense u8[cols / 32][rows][8]; @param activations i16[cols][8] of gemmActivations()
- * @param tables scratch, 32 KB; @param acc scratch i16[rows][8]; @param sums result i32[rows][8]
+ * @param tables scratch, 8 * TABLE bytes; @param acc scratch i16[rows][8]; @param sums result i32[rows][8]
  */
 export function gemm8(
   dense: usize,

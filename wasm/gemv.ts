@@ -9,7 +9,7 @@
 // Lanes (lut8): for each block of columns (lutBlock) and each group of 16 rows: for each 4 columns 16 bytes, byte = row
 // of the group, holding the codes of columns 4j..4j+3, lowest column in the lowest bits.
 //
-// `row` is the record that quantise() wrote: f32 multiplier c, f32 1/c, i32 sum of the codes.
+// `row` is the record that quantise() wrote: f32 multiplier c, f32 max|x| / 127 (its inverse), i32 sum of the codes.
 import { LUT_COEFFICIENTS, MASK_03, MASK_0C, MASK_0F, sumI32 } from './simd';
 
 /** Distance in bytes between the two copies of the activation codes, hence the largest number of columns. */

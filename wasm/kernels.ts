@@ -8,7 +8,7 @@ export { ropeTables, rope, ropeKey } from './rope';
 export { storeHead, attentionBlock, attentionCombine } from './attention';
 export { gateRelu2, gateSilu } from './ffn';
 export { packBf16, packInt8, embedBf16, embedInt8, headBf16, headInt8, quantiseHead } from './lmhead';
-export { hasCode3, packTiles, packLanes } from './pack';
+export { hasCode3, hasNonFinite, packTiles, packLanes } from './pack';
 export { expSum, nll } from './softmax';
 export { exp, log, sin, cos, pow } from './math';
 export { barrier, fail, awaitPass, startPass } from './barrier';

@@ -6,6 +6,8 @@
 // of the rows; the sums are exact integers.
 import { MASK_HIGH, sumF32, sumI32 } from './simd';
 
+const TINY: f32 = 1e-30; // a row with nothing above this is a row of zeros: 127 / max would overflow
+
 /** Where row `row` begins in a table of `rowBytes` bytes a row and 16 bytes a piece. */
 function rowStart(table: usize, row: i32, rowBytes: i32): usize {
   return table + <usize>(row >> 2) * 4 * <usize>rowBytes + ((<usize>(row & 3)) << 4);
@@ -28,6 +30,7 @@ export function packBf16(src: usize, table: usize, row: i32, n: i32): void {
 export function packInt8(src: usize, table: usize, row: i32, n: i32, padded: i32, scales: usize, sums: usize): void {
   let most: f32 = 0;
   for (let i = 0; i < n; i++) most = max(most, abs(bf16At(src, i)));
+  if (most < TINY) most = 0;
   const scale = most / <f32>127,
     inverse: f32 = most > 0 ? <f32>127 / most : 0;
   const dst = rowStart(table, row, padded);
@@ -123,6 +126,7 @@ export function headBf16(table: usize, x: usize, rowBegin: i32, rowEnd: i32, n: 
 export function quantiseHead(x: usize, n: i32, padded: i32, codes: usize, record: usize): void {
   let most: f32 = 0;
   for (let i = 0; i < n; i++) most = max(most, abs(load<f32>(x + ((<usize>i) << 2))));
+  if (most < TINY) most = 0;
   const c: f32 = most > 0 ? <f32>8128 / most : 0;
   for (let i = 0; i < padded; i++) {
     const a = i < n ? <i32>nearest<f32>(load<f32>(x + ((<usize>i) << 2)) * c) : 0;

@@ -1,0 +1,76 @@
+// ropeTables(), rope(), ropeKey(): the rounding of HF transformers, and the oracle's bits.
+import { describe, expect, test } from 'vitest';
+import { bitDifference, gaussian, type Lab, openLabs, prng, ulps32 } from '../e2e/kernel-lab';
+import { rope, toBf16 } from '../src/reference';
+
+const f = Math.fround;
+const labs = await openLabs();
+const HEAD_DIMS = [8, 24, 64, 80, 96, 104, 128];
+const THETAS = [10_000, 500_000, 1_000_000];
+const POSITIONS = [0, 1, 2, 3, 10, 100, 255, 256, 1000, 2047, 4095, 8191, 32767, 131071];
+
+function tables(lab: Lab, position: number, headDim: number, theta: number): { cosines: number; sines: number } {
+  const cosines = lab.take(headDim * 2);
+  const sines = lab.take(headDim * 2);
+  lab.kernels.ropeTables(position, headDim, theta, cosines, sines);
+  return { cosines, sines };
+}
+
+describe.each(labs)('$name', (lab) => {
+  test.each(THETAS)(
+    'tables for theta %i: float32 exponent, frequency and angle, then cos and sin within 1 ulp',
+    (theta) => {
+      for (const headDim of HEAD_DIMS) {
+        for (const position of POSITIONS) {
+          lab.reset();
+          const { cosines, sines } = tables(lab, position, headDim, theta);
+          const [c, s] = [lab.f32(cosines, headDim / 2), lab.f32(sines, headDim / 2)];
+          for (let i = 0; i < headDim / 2; i++) {
+            const angle = f(position * f(1 / f(theta ** f((2 * i) / headDim))));
+            const what = `head ${headDim}, position ${position}, pair ${i}`;
+            expect(ulps32(c[i]!, f(Math.cos(angle))), `cos, ${what}`).toBeLessThanOrEqual(1);
+            expect(ulps32(s[i]!, f(Math.sin(angle))), `sin, ${what}`).toBeLessThanOrEqual(1);
+          }
+          expect(lab.overruns()).toEqual([]);
+        }
+      }
+    },
+  );
+
+  test.each(HEAD_DIMS)('a head of %i turns as the oracle says', (headDim) => {
+    for (const position of POSITIONS) {
+      lab.reset();
+      const x = gaussian(headDim, prng(headDim + position));
+      const { cosines, sines } = tables(lab, position, headDim, 500_000);
+      const at = lab.put(x);
+      const out = lab.take(headDim * 4);
+      const wanted = rope(x, position, 500_000);
+      lab.kernels.rope(at, headDim, cosines, sines, out);
+      expect(bitDifference(lab.f32(out, headDim), wanted), `position ${position}`).toBe('');
+      expect(bitDifference(lab.f32(at, headDim), x), 'the input').toBe('');
+      lab.kernels.rope(at, headDim, cosines, sines, at);
+      expect(bitDifference(lab.f32(at, headDim), wanted), `position ${position}, in place`).toBe('');
+      expect(lab.overruns()).toEqual([]);
+    }
+  });
+
+  test.each(HEAD_DIMS)('a key of %i is turned and stored', (headDim) => {
+    lab.reset();
+    const x = gaussian(headDim, prng(headDim));
+    const wanted = rope(x, 77, 10_000);
+    const { cosines, sines } = tables(lab, 77, headDim, 10_000);
+    const cache = lab.take(headDim * 4);
+    lab.kernels.ropeKey(lab.put(x), headDim, cosines, sines, cache, 0);
+    expect(bitDifference(lab.f32(cache, headDim), wanted)).toBe('');
+    const half = lab.take(headDim * 2);
+    lab.kernels.ropeKey(lab.put(x), headDim, cosines, sines, half, 1);
+    const words = lab.i32(half, headDim / 2);
+    // groups of 8: lane i holds element i in its low half, i + 4 in its high half
+    const stored = Int32Array.from(wanted, (_, i) => {
+      const lane = words[(i >> 3) * 4 + (i & 3)]!;
+      return i & 4 ? lane & 0xffff0000 : lane << 16;
+    });
+    expect(bitDifference(new Float32Array(stored.buffer), wanted.map(toBf16))).toBe('');
+    expect(lab.overruns()).toEqual([]);
+  });
+});
