@@ -116,7 +116,7 @@ for (const threads of threadCounts) {
       runs.one.push(await one.measure(PROMPT, 64));
       runs.three.push(await three.measure(PROMPT, 64));
     }
-    const layer = (key) => (median(runs.three.map((r) => r[key])) - median(runs.one.map((r) => r[key]))) / 2;
+    const layer = (key) => median(runs.three.map((r, i) => (r[key] - runs.one[i][key]) / 2)); // both of one round
     table.push({
       what: 'stack x 30',
       threads,

@@ -160,11 +160,11 @@ export function gemvDot16(
 }
 
 /**
- * Columns to a block of the lane layout: near-equal multiples of 64, at most 1152, so that the tables of a block
+ * Columns to a block of the lane layout: near-equal multiples of 64, at most 640, so that the tables of a block
  * (16 bytes a column) stay in the L1 cache.
  */
 export function lutBlock(cols: i32): i32 {
-  const blocks = (cols + 1151) / 1152;
+  const blocks = (cols + 639) / 640;
   return (((cols >> 6) + blocks - 1) / blocks) << 6;
 }
 

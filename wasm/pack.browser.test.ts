@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { difference, hfBytes, openLabs, packMatrix, pad, prng, ternary } from '../e2e/kernel-lab';
 
 const labs = await openLabs();
-const COLS = [1, 63, 64, 65, 640, 1152, 1153, 2560, 2561, 6912];
+const COLS = [1, 63, 64, 65, 640, 641, 1153, 2560, 2561, 6912];
 const ROWS = [1, 15, 16, 17, 37, 64];
 
 type Place = { byte: number; bits: number };
@@ -20,10 +20,10 @@ function inTiles(row: number, col: number, cols: number): Place {
   };
 }
 
-/** Widths of the column blocks of lanes: near-equal multiples of 64, as few as keep each at most 1152. */
+/** Widths of the column blocks of lanes: near-equal multiples of 64, as few as keep each at most 640. */
 function blocks(cols: number): number[] {
   const chunks = cols / 64;
-  const each = Math.ceil(chunks / Math.ceil(cols / 1152));
+  const each = Math.ceil(chunks / Math.ceil(cols / 640));
   return Array.from({ length: Math.ceil(chunks / each) }, (_, b) => 64 * Math.min(each, chunks - b * each));
 }
 
