@@ -32,8 +32,23 @@ export function storeHead(x: usize, headDim: i32, cache: usize, bf16: i32): void
   }
 }
 
-/** Scores of 4 query heads: out[h][p] = q[h] . k[p] * scale. T is u16 for bf16, f32 for f32. */
-function scores4<T>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out: usize): void {
+/** The 8 elements at k, as two vectors of f32: elements 0..3. T is u16 for bf16, f32 for f32. */
+function lower<T>(k: usize): v128 {
+  if (sizeof<T>() == 2) return i32x4.shl(v128.load(k), 16);
+  return v128.load(k);
+}
+
+/** Elements 4..7. */
+function upper<T>(k: usize, high: v128): v128 {
+  if (sizeof<T>() == 2) return v128.and(v128.load(k), high);
+  return v128.load(k, 16);
+}
+
+/**
+ * Scores of 1, 2 or 4 query heads (the size of H), which share the loads of the keys:
+ * out[h][p] = q[h] . k[p] * scale. The arithmetic of a head is the same in all three.
+ */
+function scores<T, H>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out: usize): void {
   const high = v128.load(MASK_HIGH);
   const stride = (<usize>headDim) << 2;
   const q1 = q + stride,
@@ -49,63 +64,37 @@ function scores4<T>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out: u
       t2 = s0,
       t3 = s0;
     for (let i: usize = 0; i < stride; i += 32) {
-      const z = v128.load(k);
-      let x = z,
-        y = z;
-      if (sizeof<T>() == 2) {
-        x = i32x4.shl(z, 16);
-        y = v128.and(z, high);
-        k += 16;
-      } else {
-        y = v128.load(k, 16);
-        k += 32;
-      }
+      const x = lower<T>(k),
+        y = upper<T>(k, high);
+      k += 8 * sizeof<T>();
       s0 = f32x4.add(s0, f32x4.mul(x, v128.load(q + i)));
       t0 = f32x4.add(t0, f32x4.mul(y, v128.load(q + i, 16)));
-      s1 = f32x4.add(s1, f32x4.mul(x, v128.load(q1 + i)));
-      t1 = f32x4.add(t1, f32x4.mul(y, v128.load(q1 + i, 16)));
-      s2 = f32x4.add(s2, f32x4.mul(x, v128.load(q2 + i)));
-      t2 = f32x4.add(t2, f32x4.mul(y, v128.load(q2 + i, 16)));
-      s3 = f32x4.add(s3, f32x4.mul(x, v128.load(q3 + i)));
-      t3 = f32x4.add(t3, f32x4.mul(y, v128.load(q3 + i, 16)));
+      if (sizeof<H>() > 1) {
+        s1 = f32x4.add(s1, f32x4.mul(x, v128.load(q1 + i)));
+        t1 = f32x4.add(t1, f32x4.mul(y, v128.load(q1 + i, 16)));
+      }
+      if (sizeof<H>() > 2) {
+        s2 = f32x4.add(s2, f32x4.mul(x, v128.load(q2 + i)));
+        t2 = f32x4.add(t2, f32x4.mul(y, v128.load(q2 + i, 16)));
+        s3 = f32x4.add(s3, f32x4.mul(x, v128.load(q3 + i)));
+        t3 = f32x4.add(t3, f32x4.mul(y, v128.load(q3 + i, 16)));
+      }
     }
     store<f32>(out, sumF32(f32x4.add(s0, t0)) * scale);
-    store<f32>(out, sumF32(f32x4.add(s1, t1)) * scale, SCORES);
-    store<f32>(out, sumF32(f32x4.add(s2, t2)) * scale, SCORES * 2);
-    store<f32>(out, sumF32(f32x4.add(s3, t3)) * scale, SCORES * 3);
-    out += 4;
-  }
-}
-
-/** Scores of one query head, in the arithmetic of scores4. */
-function scores1<T>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out: usize): void {
-  const high = v128.load(MASK_HIGH);
-  const stride = (<usize>headDim) << 2;
-  for (let p = 0; p < n; p++) {
-    let s = f32x4.splat(0),
-      t = s;
-    for (let i: usize = 0; i < stride; i += 32) {
-      const z = v128.load(k);
-      let x = z,
-        y = z;
-      if (sizeof<T>() == 2) {
-        x = i32x4.shl(z, 16);
-        y = v128.and(z, high);
-        k += 16;
-      } else {
-        y = v128.load(k, 16);
-        k += 32;
-      }
-      s = f32x4.add(s, f32x4.mul(x, v128.load(q + i)));
-      t = f32x4.add(t, f32x4.mul(y, v128.load(q + i, 16)));
+    if (sizeof<H>() > 1) store<f32>(out, sumF32(f32x4.add(s1, t1)) * scale, SCORES);
+    if (sizeof<H>() > 2) {
+      store<f32>(out, sumF32(f32x4.add(s2, t2)) * scale, SCORES * 2);
+      store<f32>(out, sumF32(f32x4.add(s3, t3)) * scale, SCORES * 3);
     }
-    store<f32>(out, sumF32(f32x4.add(s, t)) * scale);
     out += 4;
   }
 }
 
-/** Adds n positions of values to the sums of 4 heads: out[h] += p[h][j] * v[j], in the order of positions. */
-function values4<T>(p: usize, v: usize, n: i32, headDim: i32, out: usize): void {
+/**
+ * Adds n positions of values to the sums of 1, 2 or 4 heads (the size of H): out[h] += p[h][j] * v[j], in the order of
+ * positions.
+ */
+function values<T, H>(p: usize, v: usize, n: i32, headDim: i32, out: usize): void {
   const high = v128.load(MASK_HIGH);
   const stride = (<usize>headDim) << 2,
     row = <usize>headDim * sizeof<T>();
@@ -116,72 +105,57 @@ function values4<T>(p: usize, v: usize, n: i32, headDim: i32, out: usize): void 
       o2 = o1 + stride,
       o3 = o2 + stride;
     let s0 = v128.load(o0),
-      s1 = v128.load(o1),
-      s2 = v128.load(o2),
+      t0 = v128.load(o0, 16),
+      s1 = s0,
+      t1 = s0,
+      s2 = s0,
+      t2 = s0,
+      s3 = s0,
+      t3 = s0;
+    if (sizeof<H>() > 1) {
+      s1 = v128.load(o1);
+      t1 = v128.load(o1, 16);
+    }
+    if (sizeof<H>() > 2) {
+      s2 = v128.load(o2);
+      t2 = v128.load(o2, 16);
       s3 = v128.load(o3);
-    let t0 = v128.load(o0, 16),
-      t1 = v128.load(o1, 16),
-      t2 = v128.load(o2, 16),
       t3 = v128.load(o3, 16);
+    }
     let k = v + (sizeof<T>() == 2 ? i >> 1 : i);
     for (let j = p; j < end; j += 4) {
-      const z = v128.load(k);
-      let x = z,
-        y = z;
-      if (sizeof<T>() == 2) {
-        x = i32x4.shl(z, 16);
-        y = v128.and(z, high);
-      } else y = v128.load(k, 16);
+      const x = lower<T>(k),
+        y = upper<T>(k, high);
       k += row;
-      const a0 = v128.load32_splat(j),
-        a1 = v128.load32_splat(j, SCORES);
-      const a2 = v128.load32_splat(j, SCORES * 2),
-        a3 = v128.load32_splat(j, SCORES * 3);
+      const a0 = v128.load32_splat(j);
       s0 = f32x4.add(s0, f32x4.mul(x, a0));
       t0 = f32x4.add(t0, f32x4.mul(y, a0));
-      s1 = f32x4.add(s1, f32x4.mul(x, a1));
-      t1 = f32x4.add(t1, f32x4.mul(y, a1));
-      s2 = f32x4.add(s2, f32x4.mul(x, a2));
-      t2 = f32x4.add(t2, f32x4.mul(y, a2));
-      s3 = f32x4.add(s3, f32x4.mul(x, a3));
-      t3 = f32x4.add(t3, f32x4.mul(y, a3));
+      if (sizeof<H>() > 1) {
+        const a1 = v128.load32_splat(j, SCORES);
+        s1 = f32x4.add(s1, f32x4.mul(x, a1));
+        t1 = f32x4.add(t1, f32x4.mul(y, a1));
+      }
+      if (sizeof<H>() > 2) {
+        const a2 = v128.load32_splat(j, SCORES * 2),
+          a3 = v128.load32_splat(j, SCORES * 3);
+        s2 = f32x4.add(s2, f32x4.mul(x, a2));
+        t2 = f32x4.add(t2, f32x4.mul(y, a2));
+        s3 = f32x4.add(s3, f32x4.mul(x, a3));
+        t3 = f32x4.add(t3, f32x4.mul(y, a3));
+      }
     }
     v128.store(o0, s0);
-    v128.store(o1, s1);
-    v128.store(o2, s2);
-    v128.store(o3, s3);
     v128.store(o0, t0, 16);
-    v128.store(o1, t1, 16);
-    v128.store(o2, t2, 16);
-    v128.store(o3, t3, 16);
-  }
-}
-
-/** values4 for one head. */
-function values1<T>(p: usize, v: usize, n: i32, headDim: i32, out: usize): void {
-  const high = v128.load(MASK_HIGH);
-  const stride = (<usize>headDim) << 2,
-    row = <usize>headDim * sizeof<T>();
-  const end = p + ((<usize>n) << 2);
-  for (let i: usize = 0; i < stride; i += 32) {
-    let s = v128.load(out + i),
-      t = v128.load(out + i, 16);
-    let k = v + (sizeof<T>() == 2 ? i >> 1 : i);
-    for (let j = p; j < end; j += 4) {
-      const z = v128.load(k);
-      let x = z,
-        y = z;
-      if (sizeof<T>() == 2) {
-        x = i32x4.shl(z, 16);
-        y = v128.and(z, high);
-      } else y = v128.load(k, 16);
-      k += row;
-      const a = v128.load32_splat(j);
-      s = f32x4.add(s, f32x4.mul(x, a));
-      t = f32x4.add(t, f32x4.mul(y, a));
+    if (sizeof<H>() > 1) {
+      v128.store(o1, s1);
+      v128.store(o1, t1, 16);
     }
-    v128.store(out + i, s);
-    v128.store(out + i, t, 16);
+    if (sizeof<H>() > 2) {
+      v128.store(o2, s2);
+      v128.store(o2, t2, 16);
+      v128.store(o3, s3);
+      v128.store(o3, t3, 16);
+    }
   }
 }
 
@@ -206,6 +180,11 @@ function softmax(scores: usize, n: i32, partial: usize): void {
   store<f32>(partial, sumF32(sum), 4);
 }
 
+/** How many of `left` query heads go together. */
+function together(left: i32): i32 {
+  return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
 function partial<T>(
   q: usize,
   k: usize,
@@ -214,24 +193,33 @@ function partial<T>(
   group: i32,
   headDim: i32,
   scale: f32,
-  scores: usize,
+  scratch: usize,
   out: usize,
 ): void {
   const headBytes = (<usize>headDim) << 2;
-  let h = 0;
-  for (; h + 4 <= group; h += 4) scores4<T>(q + <usize>h * headBytes, k, n, headDim, scale, scores + <usize>h * SCORES);
-  for (; h < group; h++) scores1<T>(q + <usize>h * headBytes, k, n, headDim, scale, scores + <usize>h * SCORES);
-  for (h = 0; h < group; h++) softmax(scores + <usize>h * SCORES, n, out + <usize>h * 8);
+  for (let h = 0; h < group; h += together(group - h)) {
+    const qh = q + <usize>h * headBytes,
+      to = scratch + <usize>h * SCORES;
+    const heads = together(group - h);
+    if (heads == 4) scores<T, u32>(qh, k, n, headDim, scale, to);
+    else if (heads == 2) scores<T, u16>(qh, k, n, headDim, scale, to);
+    else scores<T, u8>(qh, k, n, headDim, scale, to);
+  }
+  for (let h = 0; h < group; h++) softmax(scratch + <usize>h * SCORES, n, out + <usize>h * 8);
 
   const sums = out + <usize>group * 8 + ((<usize>(group & 1)) << 3);
   memory.fill(sums, 0, <usize>group * headBytes);
   for (let first = 0; first < n; first += SUB_BLOCK) {
     const count = min(SUB_BLOCK, n - first);
-    const vs = v + <usize>first * <usize>headDim * sizeof<T>(),
-      ps = scores + ((<usize>first) << 2);
-    for (h = 0; h + 4 <= group; h += 4)
-      values4<T>(ps + <usize>h * SCORES, vs, count, headDim, sums + <usize>h * headBytes);
-    for (; h < group; h++) values1<T>(ps + <usize>h * SCORES, vs, count, headDim, sums + <usize>h * headBytes);
+    const vs = v + <usize>first * <usize>headDim * sizeof<T>();
+    for (let h = 0; h < group; h += together(group - h)) {
+      const ps = scratch + <usize>h * SCORES + ((<usize>first) << 2),
+        to = sums + <usize>h * headBytes;
+      const heads = together(group - h);
+      if (heads == 4) values<T, u32>(ps, vs, count, headDim, to);
+      else if (heads == 2) values<T, u16>(ps, vs, count, headDim, to);
+      else values<T, u8>(ps, vs, count, headDim, to);
+    }
   }
 }
 
