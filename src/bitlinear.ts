@@ -28,9 +28,15 @@ export function quantisedRows({ plan, rank }: Machine, n: number): Quantised {
   return { codes: plan.codes, codesStride: plan.codesStride, records: plan.records };
 }
 
+/** This thread's part of a matrix: rows begin..begin + rows - 1, multiples of 16. */
+interface Part {
+  matrix: Matrix;
+  begin: number;
+  rows: number;
+}
+
 /**
  * y = (T . q) * scale / c for this thread's rows of T and all n rows of activations.
- * @param cols padded columns are matrix.paddedCols; codes beyond cols are 0
  * @param out f32[n, outStride elements]: written, or added to
  */
 export function bitLinear(
@@ -43,61 +49,62 @@ export function bitLinear(
   add: boolean,
 ): void {
   const { plan, rank } = machine;
-  const { begin, rows } = rowRange(matrix, rank, plan.threads);
-  if (rows === 0) return;
-  if (n <= plan.smallRows) gemvRows(machine, matrix, begin, rows, q, n, out + begin * 4, outStride * 4, add);
-  else gemmRows(machine, matrix, begin, rows, q, n, out + begin * 4, outStride * 4, add);
-}
-
-/** Tiles of two rows, one after the other: where row `begin` (even) starts. */
-const tileAt = ({ at, paddedCols }: Matrix, begin: number): number => at + (begin * paddedCols) / 4;
-
-function gemvRows(
-  { kernels: k, plan, rank }: Machine,
-  matrix: Matrix,
-  begin: number,
-  rows: number,
-  q: Quantised,
-  n: number,
-  out: number,
-  outBytes: number,
-  add: boolean,
-): void {
-  const { tables, sums } = plan.perThread[rank]!;
-  const { paddedCols: cols, paddedRows, scale } = matrix;
-  for (let row = 0; row < n; row++) {
-    const codes = q.codes + row * q.codesStride;
-    const record = q.records + row * 16;
-    const to = out + row * outBytes;
-    if (plan.kernel === 'dot32') k.gemvDot32(tileAt(matrix, begin), codes, record, rows, cols, scale, to, +add);
-    else if (plan.kernel === 'dot16') k.gemvDot16(tileAt(matrix, begin), codes, record, rows, cols, scale, to, +add);
-    else {
-      k.lutTables(codes, cols, tables);
-      k.gemvLut8(matrix.at, tables, record, begin, rows, paddedRows, cols, scale, sums, to, +add);
-    }
+  const part: Part = { matrix, ...rowRange(matrix, rank, plan.threads) };
+  if (part.rows === 0) return;
+  const small = n <= plan.smallRows;
+  if (!small) rearrange(machine, part);
+  for (let row = 0; row < n; row += small ? 1 : 8) {
+    const to = out + (part.begin + row * outStride) * 4;
+    if (small) gemv(machine, part, q, row, to, add);
+    else gemm(machine, part, q, row, Math.min(8, n - row), to, outStride * 4, add);
   }
 }
 
-function gemmRows(
+/** Tiles of two rows, one after the other: where this thread's first row starts. */
+const firstTile = ({ matrix, begin }: Part): number => matrix.at + (begin * matrix.paddedCols) / 4;
+
+function gemv(
   { kernels: k, plan, rank }: Machine,
-  matrix: Matrix,
-  begin: number,
-  rows: number,
+  part: Part,
   q: Quantised,
-  n: number,
-  out: number,
+  row: number,
+  to: number,
+  add: boolean,
+): void {
+  const { tables, sums } = plan.perThread[rank]!;
+  const { at, paddedCols: cols, paddedRows, scale } = part.matrix;
+  const codes = q.codes + row * q.codesStride;
+  const record = q.records + row * 16;
+  if (plan.kernel === 'dot32') k.gemvDot32(firstTile(part), codes, record, part.rows, cols, scale, to, +add);
+  else if (plan.kernel === 'dot16') k.gemvDot16(firstTile(part), codes, record, part.rows, cols, scale, to, +add);
+  else {
+    k.lutTables(codes, cols, tables);
+    k.gemvLut8(at, tables, record, part.begin, part.rows, paddedRows, cols, scale, sums, to, +add);
+  }
+}
+
+/** Puts this thread's rows in the dense order of the GEMM, once for all activations. */
+function rearrange({ kernels: k, plan, rank }: Machine, part: Part): void {
+  const { dense } = plan.perThread[rank]!;
+  const { at, paddedCols: cols, paddedRows } = part.matrix;
+  if (plan.kernel === 'lut8') k.denseFromLanes(at, part.begin, part.rows, paddedRows, cols, dense);
+  else k.denseFromTiles(firstTile(part), part.rows, cols, dense);
+}
+
+/** Up to 8 rows of activations against the rearranged weights. */
+function gemm(
+  { kernels: k, plan, rank }: Machine,
+  { matrix, rows }: Part,
+  q: Quantised,
+  row: number,
+  count: number,
+  to: number,
   outBytes: number,
   add: boolean,
 ): void {
   const { dense, tables, activations, accumulators, sums } = plan.perThread[rank]!;
-  const { paddedCols: cols, paddedRows, scale } = matrix;
-  const lanes = plan.kernel === 'lut8';
-  if (lanes) k.denseFromLanes(matrix.at, begin, rows, paddedRows, cols, dense);
-  else k.denseFromTiles(tileAt(matrix, begin), rows, cols, dense);
-  for (let row = 0; row < n; row += 8) {
-    const tokens = Math.min(8, n - row);
-    k.gemmActivations(q.codes + row * q.codesStride, q.codesStride, tokens, cols, +lanes, activations);
-    k.gemm8(dense, activations, rows, cols, tables, accumulators, sums);
-    k.gemmStore(sums, q.records + row * 16, tokens, rows, scale, out + row * outBytes, outBytes, +add);
-  }
+  const lanes = +(plan.kernel === 'lut8');
+  k.gemmActivations(q.codes + row * q.codesStride, q.codesStride, count, matrix.paddedCols, lanes, activations);
+  k.gemm8(dense, activations, rows, matrix.paddedCols, tables, accumulators, sums);
+  k.gemmStore(sums, q.records + row * 16, count, rows, matrix.scale, to, outBytes, +add);
 }
