@@ -7,10 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { chromium } from 'playwright';
-import { createServer } from 'vite';
-import { systemBrowser } from '../scripts/browsers.mjs';
-import { ensureKernels, root, run, say } from '../scripts/setup.mjs';
+import { ensureBrowser, ensureDependencies, ensureKernels, root, run, say } from '../scripts/setup.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -23,7 +20,12 @@ const rounds = Number(values.rounds);
 const threadCounts = values.threads.split(',').map(Number);
 const kernels = values.kernels.split(',');
 
+ensureDependencies();
+await ensureBrowser();
 await ensureKernels();
+const { chromium } = await import('playwright');
+const { createServer } = await import('vite');
+const { systemBrowser } = await import('../scripts/browsers.mjs');
 const models = mkdtempSync(join(tmpdir(), 'sterna-bench-'));
 for (const layers of [1, 3]) {
   const tokenizer = join(root, 'demo/public/models/tiny-stories-ternary');

@@ -9,8 +9,12 @@ import { isFatal, problemCard } from './problem';
 
 const copiedFor = 1500; // ms that "Copied" stands on the button
 
+/** A rate over fewer tokens than this says nothing. */
+const FEW = 8;
+
 /** The figures under an answer. */
 function figures({ usage, timings, finishReason, seed }: GenerateResult): TemplateResult {
+  const computed = usage.promptTokens - usage.cachedTokens;
   const cached = usage.cachedTokens === 0 ? '' : `, ${count(usage.cachedTokens)} cached`;
   return html`
     <ul class="stats" data-testid="stats">
@@ -20,7 +24,7 @@ function figures({ usage, timings, finishReason, seed }: GenerateResult): Templa
       <li><b>${plural(usage.completionTokens, 'token')}</b></li>
       <li>first after <b>${duration(timings.firstTokenMs)}</b></li>
       <li>prompt <b>${count(usage.promptTokens)}</b>${cached}</li>
-      <li>prefill <b>${rate(timings.promptTokensPerSecond)}</b> tokens/s</li>
+      ${computed < FEW ? nothing : html`<li>prefill <b>${rate(timings.promptTokensPerSecond)}</b> tokens/s</li>`}
       <li>seed <b>${seed}</b></li>
     </ul>
   `;

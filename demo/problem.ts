@@ -15,7 +15,7 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
   'context-full': ['The conversation is longer than the context', 'Start a new chat, or shorten the system prompt.'],
   'bad-file': [
     'A model file cannot be used',
-    'It is missing, damaged, incomplete, or not what its name says. Download it again.',
+    'It is missing, damaged, incomplete, or not what its name says. Check the address, or download the file again.',
   ],
   unsupported: ['This model or browser is not supported', 'Sterna runs BitNet b1.58 models, in browsers with SIMD.'],
   download: ['A file could not be fetched', 'Check the connection and the address, then try again.'],

@@ -23,7 +23,7 @@ export class Settings extends LitElement {
 
   protected override render(): TemplateResult {
     return html`
-      <dialog class="settings" data-testid="settings-panel" aria-labelledby="settings-title" @click=${this.#outside}>
+      <dialog class="settings" data-testid="settings-panel" aria-labelledby="settings-title" @click=${this.#outside} @close=${this.#restore}>
         <form method="dialog">
           <header>
             <h2 id="settings-title">Settings</h2>
@@ -33,7 +33,7 @@ export class Settings extends LitElement {
             ${this.#systemPrompt()} ${numberSettings.map((setting) => this.#number(setting))}
           </div>
           <footer>
-            <button type="button" data-testid="settings-reset" @click=${() => this.#emit({})}>Reset to defaults</button>
+            <button type="button" data-testid="settings-reset" @click=${this.#reset}>Reset to defaults</button>
             <button class="primary" data-testid="settings-close">Done</button>
           </footer>
         </form>
@@ -106,6 +106,20 @@ export class Settings extends LitElement {
 
   #emit(detail: Sampling): void {
     this.dispatchEvent(new CustomEvent('change-sampling', { detail }));
+  }
+
+  async #reset(): Promise<void> {
+    this.#emit({});
+    await this.updateComplete;
+    this.#restore();
+  }
+
+  /** Fields show what is in force again, also where something invalid was typed. */
+  #restore(): void {
+    for (const { key } of numberSettings) {
+      const field = this.querySelector<HTMLInputElement>(`#setting-${key}`);
+      if (field) field.value = this.sampling[key] === undefined ? '' : String(this.sampling[key]);
+    }
   }
 
   /** A press on the backdrop closes the panel. */

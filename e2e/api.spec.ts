@@ -129,7 +129,10 @@ test('abort() settles within 200 ms; in prefill too it ends the work; what follo
   lab,
   server,
 }) => {
-  await loadModel(lab, server.url('heavy/'), { contextLength: 2048 });
+  const { threads } = await loadModel(lab, server.url('heavy/'), { contextLength: 2048 });
+  expect(threads, 'a large model takes the cores there are').toBe(
+    await lab.evaluate(() => Math.min(6, navigator.hardwareConcurrency)),
+  );
   const seen = await lab.evaluate(async () => {
     const model = window.model!;
     const settle = async (generation: ReturnType<typeof model.complete>) => {

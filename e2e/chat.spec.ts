@@ -170,3 +170,18 @@ test('without isolation: one thread, said so, and the same answer @firefox', asy
   await send(page, 'Hello');
   expect((await answered(page)).trim()).toBe('Hello! I tell short stories. What should the story be about?');
 });
+
+test('settings: what is invalid is not kept, and does not stay on show', async ({ page }) => {
+  await page.goto('/');
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
+  const field = page.getByTestId('setting-temperature');
+  await page.getByTestId('settings').click();
+  await field.fill('0.5');
+  await field.fill('-1');
+  await page.keyboard.press('Escape');
+  await page.getByTestId('settings').click();
+  await expect(field).toHaveValue('0.5');
+  await field.fill('-1');
+  await page.getByTestId('settings-reset').click();
+  await expect(field).toHaveValue('');
+});

@@ -48,6 +48,19 @@ describe('a loaded model', () => {
     expect((await model.chat(dog, { ...long, maxTokens: 1 }).result).tokens).toHaveLength(1);
   });
 
+  test('refuses options that it does not know', async () => {
+    const misspelt = { max_tokens: 5 } as object;
+    expect(await failure(model.chat(dog, misspelt).result)).toMatchObject({ code: 'bad-input', got: 'max_tokens' });
+    const wrong = { thread: 1 } as object;
+    expect(await failure(load({ url: tinyStories }, wrong))).toMatchObject({ code: 'bad-input', got: 'thread' });
+  });
+
+  test('refuses ids that are no tokens when it is to write them out', async () => {
+    for (const id of [4096, -1, 1.5, '5']) {
+      expect((await failure(model.detokenize([id as number]))).code).toBe('bad-input');
+    }
+  });
+
   test('is free for the next call when a loop has been left', async () => {
     for (let i = 0; i < 5; i++) {
       for await (const { index } of model.chat(dog, long)) if (index === 2) break;
@@ -107,6 +120,12 @@ test('a load whose signal fires as it becomes ready rejects', async () => {
     onProgress: ({ phase }: { phase: string }) => phase === 'warmup' && controller.abort(),
   };
   expect(await failure(load({ url: tinyStories }, options))).toMatchObject({ code: 'aborted', name: 'AbortError' });
+});
+
+test('a folder that is not there is named', async () => {
+  const error = await failure(load({ url: '/no/model/here' }));
+  expect(error).toMatchObject({ code: 'bad-file', file: 'config.json' });
+  expect(error.expected).toContain('/no/model/here/');
 });
 
 test('a source that is no address, and one that is nothing', async () => {

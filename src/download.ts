@@ -18,6 +18,8 @@ export interface ByteSource {
 export interface SourceFolder {
   /** Name of the folder, for display. */
   readonly name: string;
+  /** Where the folder is, for error messages. */
+  readonly address: string;
   /**
    * Opens a file for streaming; null if there is none. From a server, the first range is already under way then: read
    * it with `stream(0, ...)`, else its connection stays open until the folder's signal fires.
@@ -41,7 +43,9 @@ const textBytes = 256 * 2 ** 20;
  * its query is sent with every request. `signal` aborts whatever is under way. Throws `bad-input` for another source.
  */
 export function openSource(source: SourceRecord, signal: AbortSignal): SourceFolder {
-  const { name, open, text } = Array.isArray(source) ? pickedFolder(source, signal) : webFolder(source.url, signal);
+  const { name, address, open, text } = Array.isArray(source)
+    ? pickedFolder(source, signal)
+    : webFolder(source.url, signal);
   const json = async (file: string): Promise<unknown | undefined> => {
     const content = await text(file);
     if (content === undefined) return undefined;
@@ -52,7 +56,7 @@ export function openSource(source: SourceRecord, signal: AbortSignal): SourceFol
       throw new SternaError('bad-file', 'damaged, or not what its name says', { file, got, expected: 'JSON' });
     }
   };
-  return { name, open, text, json };
+  return { name, address, open, text, json };
 }
 
 function pickedFolder(files: File[], signal: AbortSignal): Omit<SourceFolder, 'json'> {
@@ -70,7 +74,12 @@ function pickedFolder(files: File[], signal: AbortSignal): Omit<SourceFolder, 'j
     const file = find(name);
     return file && joinText(readFile(file, name, 0, signal), name);
   };
-  return { name: (first && pathOf(first).split('/').at(-2)) ?? 'files', open, text };
+  return {
+    name: (first && pathOf(first).split('/').at(-2)) ?? 'files',
+    address: `the ${files.length} files given`,
+    open,
+    text,
+  };
 }
 
 async function* readFile(file: File, name: string, start: number, signal: AbortSignal) {
@@ -116,7 +125,7 @@ function webFolder(address: string | URL, signal: AbortSignal): Omit<SourceFolde
     if (response.status !== 200) throw await refusal(response, name, 'HTTP 200');
     return joinText(readBody(response, name, undefined, signal), name);
   };
-  return { name: base.pathname.split('/').at(-2) || base.host, open, text };
+  return { name: base.pathname.split('/').at(-2) || base.host, address: base.href, open, text };
 }
 
 function parseAddress(address: string | URL): URL {
@@ -202,7 +211,10 @@ async function request(url: string, file: string, accept: string, signal: AbortS
     : { headers: { Accept: accept }, signal };
   const response = await fetch(url, init).catch((error: unknown) => {
     throwIfAborted(signal, file);
-    throw new SternaError('download', 'the server cannot be reached', { file, got: `${error}` });
+    throw new SternaError('download', 'the server cannot be reached, or does not allow this page (CORS)', {
+      file,
+      got: `${error}`,
+    });
   });
   return response;
 }

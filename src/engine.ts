@@ -7,7 +7,7 @@
 import { transfer } from 'comlink';
 import { encodeChat } from './chat-template';
 import { SternaError, toRecord } from './errors';
-import { generate } from './generate';
+import { checkTokens, generate } from './generate';
 import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
 import type { EngineApi, Message, Prompt, Reply } from './protocol';
@@ -125,7 +125,12 @@ export function createEngine(): EngineApi {
         return { info: model.info, memory: model.shared ? model.memory : undefined };
       }),
     tokenize: (text, options) => reply(() => tokenizerOf(loaded()).encode(text, options)),
-    detokenize: (ids) => reply(() => tokenizerOf(loaded()).decode(ids)),
+    detokenize: (ids) =>
+      reply(() => {
+        const tokenizer = tokenizerOf(loaded());
+        checkTokens(ids, loaded().pool.plan);
+        return tokenizer.decode(ids);
+      }),
     applyChatTemplate: (messages, addGenerationPrompt) =>
       reply(() => applyTemplate(loaded(), messages, addGenerationPrompt)),
     generate: (id, prompt, settings, port) =>

@@ -2,7 +2,7 @@
 export type ErrorCode =
   | 'bad-input' // an argument of the API is not what the docstring asks for
   | 'context-full' // the prompt is longer than the context
-  | 'bad-file' // a file is damaged, truncated, or not what its name says
+  | 'bad-file' // a file is missing, damaged, truncated, or not what its name says
   | 'unsupported' // a well-formed model or browser that this engine does not run
   | 'download' // the network or the server failed
   | 'no-tokenizer' // text was asked of a model that was loaded without tokenizer files

@@ -8,7 +8,7 @@ import { bitLinear, type Quantised, quantisedRows, rowRange } from './bitlinear'
 import type { Machine } from './machine';
 import { BARRIER, BLOCK, type LayerPlan, LOGITS_FROM, pad, ROWS, STOP } from './memory';
 
-/** Rounds to spin at a barrier before sleeping: some 100 us, longer than steps are uneven (docs/speed.md). */
+/** Rounds to spin at a barrier before sleeping: some 100 us, longer than steps are uneven. */
 const SPIN = 100_000;
 
 export type Step =

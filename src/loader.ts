@@ -2,7 +2,7 @@
 import { templateOf } from './chat-template';
 import { createPacker } from './checkpoint';
 import { generationDefaults, type ModelConfig, parseConfig } from './config';
-import { type ByteSource, openSource } from './download';
+import { type ByteSource, openSource, type SourceFolder } from './download';
 import { SternaError } from './errors';
 import { chooseKernel, instantiateKernels } from './kernels';
 import { ABORT, createMemory, type MemoryPlan, planMemory, REQUEST } from './memory';
@@ -28,6 +28,9 @@ const END_OF_TURN = ['<|eot_id|>', '<|end_of_text|>', '<|endoftext|>', '<|im_end
 /** Rows of a prefill pass. Without shared memory an abort is heard only between passes, so these are shorter. */
 const MAX_ROWS = { shared: 256, single: 64 };
 const MOST_THREADS = 64;
+const MOST_DEFAULT_THREADS = 8;
+/** Some 0.8 ms a token: with less to do, threads lose more at barriers to a page that is also busy than they gain. */
+const WEIGHTS_PER_THREAD = 40e6;
 /** An exact bf16 embedding up to this size, int8 above. */
 const BF16_HEAD_BYTES = 64e6;
 const WARM_UP_MS = 60;
@@ -51,21 +54,23 @@ function sharing(): { shared: boolean; reason: string } {
   }
 }
 
-function threadCount(
-  wanted: number | undefined,
-  shared: boolean,
-  reason: string,
-): { threads: number; threadsReason: string } {
-  if (wanted !== undefined && (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)) {
-    throw new SternaError('bad-input', 'threads', {
-      got: String(wanted),
-      expected: `an integer from 1 to ${MOST_THREADS}`,
-    });
-  }
-  if (!shared) return { threads: 1, threadsReason: `one thread: ${reason}` };
+function checkThreads(wanted: number | undefined): void {
+  if (wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_THREADS)) return;
+  const facts = { got: String(wanted), expected: `an integer from 1 to ${MOST_THREADS}` };
+  throw new SternaError('bad-input', 'threads', facts);
+}
+
+function threadCount(wanted: number | undefined, config: ModelConfig): { threads: number; threadsReason: string } {
   if (wanted !== undefined) return { threads: wanted, threadsReason: 'as asked' };
   const cores = navigator.hardwareConcurrency || 1;
-  return { threads: Math.min(cores, 8), threadsReason: `the browser reports ${cores} cores` };
+  const useful = Math.ceil(ternaryWeights(config) / WEIGHTS_PER_THREAD);
+  if (useful < cores && useful < MOST_DEFAULT_THREADS) {
+    return {
+      threads: useful,
+      threadsReason: `the model is small: ${WEIGHTS_PER_THREAD / 1e6} million weights a thread`,
+    };
+  }
+  return { threads: Math.min(cores, MOST_DEFAULT_THREADS), threadsReason: `the browser reports ${cores} cores` };
 }
 
 function contextLength(wanted: number | undefined, { maxPositions }: ModelConfig): number {
@@ -87,14 +92,11 @@ function oneOf<T extends string>(name: string, value: T | undefined, allowed: re
 }
 
 /** A file that a model cannot do without. */
-async function required<T>(file: string, opened: Promise<T | null | undefined>): Promise<T> {
+async function required<T>(folder: SourceFolder, file: string, opened: Promise<T | null | undefined>): Promise<T> {
   const value = await opened;
   if (value !== null && value !== undefined) return value;
-  throw new SternaError('bad-file', 'not in the model folder, or it may not be read', {
-    file,
-    got: 'nothing',
-    expected: 'a file',
-  });
+  const facts = { file, got: 'nothing', expected: `a file in ${folder.address}` };
+  throw new SternaError('bad-file', 'there is no such file, or it may not be read', facts);
 }
 
 /**
@@ -107,17 +109,24 @@ export async function loadModel(
   signal: AbortSignal,
 ): Promise<LoadedModel> {
   const start = performance.now();
+  const known = ['threads', 'kernel', 'contextLength', 'kvCache', 'lmHead'];
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown) throw new SternaError('bad-input', 'unknown option', { got: unknown, expected: known.join(', ') });
   const kernelWanted = oneOf('kernel', options.kernel, ['auto', 'dot32', 'dot16', 'lut8'], 'auto');
   const kvCache = oneOf('kvCache', options.kvCache, ['bf16', 'f32'], 'bf16');
   const headWanted = oneOf('lmHead', options.lmHead, ['auto', 'bf16', 'int8'], 'auto');
   const { shared, reason } = sharing();
-  const { threads, threadsReason } = threadCount(options.threads, shared, reason);
+  checkThreads(options.threads);
 
   const folder = openSource(source, signal);
   onProgress({ phase: 'config', file: 'config.json', loaded: 0, total: 0 });
+  const configJson = await required(folder, 'config.json', folder.json('config.json'));
   const generation = await folder.json('generation_config.json');
-  const config = parseConfig(await required('config.json', folder.json('config.json')), generation, 'config.json');
+  const config = parseConfig(configJson, generation, 'config.json');
   const defaults = generationDefaults(generation);
+  const { threads, threadsReason } = shared
+    ? threadCount(options.threads, config)
+    : { threads: 1, threadsReason: `one thread: ${reason}` };
   const context = contextLength(options.contextLength, config);
   const lmHead =
     headWanted === 'auto' ? (config.vocab * config.hidden * 2 <= BF16_HEAD_BYTES ? 'bf16' : 'int8') : headWanted;
@@ -128,7 +137,8 @@ export async function loadModel(
   const tokenizerConfig = await folder.json('tokenizer_config.json');
   const tokenizerJson = await folder.json('tokenizer.json');
   const tokenizer = tokenizerJson === undefined ? undefined : createTokenizer(tokenizerJson, tokenizerConfig);
-  const chatTemplate = tokenizer && templateOf(tokenizerConfig, await folder.text('chat_template.jinja'));
+  const chatTemplate =
+    tokenizer && (templateOf(tokenizerConfig) ?? templateOf(undefined, await folder.text('chat_template.jinja')));
 
   const plan = planMemory(config, {
     kernel: choice.kernel,
@@ -140,10 +150,10 @@ export async function loadModel(
     lmHead,
   });
   const file = 'model.safetensors';
-  const weights = await required<ByteSource>(file, folder.open(file));
+  const weights = await required<ByteSource>(folder, file, folder.open(file));
   const memory = await readWeights(weights, choice.module, plan, shared, signal, onProgress);
 
-  onProgress({ phase: 'warmup', file: '', loaded: 0, total: 0 });
+  onProgress({ phase: 'warmup', file: '', loaded: weights.size, total: weights.size });
   const words = new Int32Array(memory.buffer);
   const aborted = (): boolean => words[REQUEST / 4] !== 0 && Atomics.load(words, ABORT / 4) === words[REQUEST / 4];
   const pool = await startPool(choice.module, memory, plan, aborted);
@@ -232,8 +242,12 @@ function stopTokensOf(config: ModelConfig, tokenizer: Tokenizer | undefined): Se
   return new Set([...config.eos, ...(known as number[])]);
 }
 
-function countParameters({ hidden, layers, heads, kvHeads, headDim, ffn, vocab }: ModelConfig): number {
-  const attention = 2 * hidden * heads * headDim + 2 * hidden * kvHeads * headDim;
-  const norms = 2 * hidden + heads * headDim + ffn;
-  return vocab * hidden + layers * (attention + 3 * hidden * ffn + norms) + hidden;
+function ternaryWeights({ hidden, layers, heads, kvHeads, headDim, ffn }: ModelConfig): number {
+  return layers * hidden * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn);
+}
+
+function countParameters(config: ModelConfig): number {
+  const { hidden, layers, heads, headDim, ffn, vocab } = config;
+  const norms = layers * (2 * hidden + heads * headDim + ffn) + hidden;
+  return vocab * hidden + ternaryWeights(config) + norms;
 }

@@ -39,7 +39,10 @@ export interface Model {
    * @throws SternaError `no-tokenizer` if the model was loaded without tokenizer files
    */
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
-  /** Text of token ids; special tokens are left out. @throws SternaError `no-tokenizer` */
+  /**
+   * Text of token ids; special tokens are left out.
+   * @throws SternaError `no-tokenizer`, `bad-input` for ids outside the vocabulary
+   */
   detokenize(ids: number[]): Promise<string>;
   /**
    * A conversation in the model's own chat template, as text and ids. Special tokens inside a message are text.
@@ -47,7 +50,11 @@ export interface Model {
    * @throws SternaError `no-tokenizer`, `unsupported` without a template, `bad-input` for messages it refuses
    */
   applyChatTemplate(messages: Message[], options?: { addGenerationPrompt?: boolean }): Promise<Encoded>;
-  /** Answers a conversation. Keys and values of the prefix shared with the last call are reused. */
+  /**
+   * Answers a conversation. Keys and values of the prefix shared with the last call are reused. One call at a time:
+   * a second one rejects with `busy`. `result` rejects with `bad-input`, `context-full`, `no-tokenizer`, `unsupported`
+   * (no chat template), `disposed` or `worker`.
+   */
   chat(messages: Message[], options?: GenerateOptions): Generation;
   /** Continues a text (BOS is put in front where the model's tokenizer does so) or token ids (taken as they are). */
   complete(prompt: string | number[], options?: GenerateOptions): Generation;
@@ -59,6 +66,7 @@ export interface Model {
   /**
    * Perplexity of a text: exp of the mean negative log likelihood of every token after the first. Ids are scored as
    * given; a string gets BOS and EOS. `nll` is the sum in nats over `tokens` scored tokens.
+   * @throws SternaError `bad-input` for fewer than 2 ids, ids outside the vocabulary or a bad window, `no-tokenizer`
    */
   perplexity(
     input: number[] | string,
@@ -277,9 +285,9 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
     engine.share(memory);
     return {
       info,
-      tokenize: async (text, tokenizeOptions = {}) => {
+      tokenize: async (text, tokenizeOptions) => {
         const checked = toText(text);
-        return call(() => api.tokenize(checked, tokenizeOptions));
+        return call(() => api.tokenize(checked, tokenizeOptions ?? {}));
       },
       detokenize: async (ids) => {
         const checked = toIds(ids);
@@ -287,8 +295,8 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
       },
       applyChatTemplate: (messages, { addGenerationPrompt = true } = {}) =>
         call(() => api.applyChatTemplate(messages, addGenerationPrompt)),
-      chat: (messages, generateOptions = {}) => startGeneration(engine, () => ({ messages }), generateOptions),
-      complete: (prompt, generateOptions = {}) => startGeneration(engine, () => toPrompt(prompt), generateOptions),
+      chat: (messages, generateOptions) => startGeneration(engine, () => ({ messages }), generateOptions ?? {}),
+      complete: (prompt, generateOptions) => startGeneration(engine, () => toPrompt(prompt), generateOptions ?? {}),
       evaluate: async (ids, { signal: by } = {}) => {
         const checked = toIds(ids);
         return { logits: await abortable(by, (id) => api.evaluate(id, checked)) };

@@ -13,7 +13,10 @@ export type Source = { url: string | URL } | File[] | FileList;
 
 export type Phase = 'config' | 'tokenizer' | 'weights' | 'warmup' | 'ready';
 
-/** Loading progress. `loaded` and `total` are bytes of `file` in phase `weights`; elsewhere `total` is 0. */
+/**
+ * Loading progress. `loaded` and `total` are bytes of the weight file from phase `weights` on; before, `total` is 0.
+ * `file` is empty in `warmup` and `ready`.
+ */
 export interface Progress {
   phase: Phase;
   file: string;
@@ -26,7 +29,10 @@ export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
   /** Aborts the load; the promise then rejects with code `aborted` and everything is freed. */
   signal?: AbortSignal;
-  /** Threads to compute with, 1 to 64. Default: the cores the browser reports, at most 8. Without isolation: 1. */
+  /**
+   * Threads to compute with, 1 to 64. Default: the cores the browser reports, at most 8, fewer for a model of less than
+   * 40 million weights each. Without isolation: 1.
+   */
   threads?: number;
   /** BitLinear kernel. Default `auto`: known-answer test, then a micro-benchmark. */
   kernel?: 'auto' | KernelName;
@@ -44,9 +50,9 @@ export interface Message {
 }
 
 export interface GenerateOptions {
-  /** Most tokens to generate. Default: what is left of the context. */
+  /** Most tokens to generate, at least 1. Default: what is left of the context. */
   maxTokens?: number;
-  /** 0 = greedy. Default: the model's generation_config.json, else 0.8. */
+  /** 0 to 100; 0 = greedy. Default: the model's generation_config.json, else 0.8. */
   temperature?: number;
   /** Keep the k most likely tokens; 0 = off. */
   topK?: number;
@@ -54,13 +60,13 @@ export interface GenerateOptions {
   topP?: number;
   /** Keep tokens at least this likely, relative to the most likely; 0 = off. */
   minP?: number;
-  /** Divide (or multiply, if negative) logits of tokens seen in prompt or answer; 1 = off. */
+  /** 0.01 to 100: divide (or multiply, if negative) logits of tokens seen in prompt or answer; 1 = off. */
   repetitionPenalty?: number;
-  /** Subtract this times the token's count in the answer; 0 = off. */
+  /** -2 to 2: subtract this times the token's count in the answer; 0 = off. */
   frequencyPenalty?: number;
-  /** Subtract this from tokens present in the answer; 0 = off. */
+  /** -2 to 2: subtract this from tokens present in the answer; 0 = off. */
   presencePenalty?: number;
-  /** Same seed, same text, on every machine. Default: random; see `GenerateResult.seed`. */
+  /** 0 to 2^53 - 1. Same seed, same text, on every machine. Default: random; see `GenerateResult.seed`. */
   seed?: number;
   /** Text that ends the answer; it is not part of the answer. */
   stop?: string | string[];

@@ -33,9 +33,24 @@ export interface Sampler {
   accept(token: number, fromPrompt: boolean): void;
 }
 
+/** Every option there is; the type keeps the list complete. */
+const KNOWN: Record<keyof GenerateSettings, true> = {
+  maxTokens: true,
+  temperature: true,
+  topK: true,
+  topP: true,
+  minP: true,
+  repetitionPenalty: true,
+  frequencyPenalty: true,
+  presencePenalty: true,
+  seed: true,
+  stop: true,
+  ignoreEos: true,
+};
+
 /**
  * Checks the settings and fills in defaults: `defaults` (the model's own), else temperature 0.8, all else off, and a
- * random seed. Throws `bad-input`, naming the option, for a wrong type or a value out of range.
+ * random seed. Throws `bad-input`, naming the option, for a wrong type, a value out of range, or an unknown option.
  */
 export function validateSettings(
   settings: GenerateSettings,
@@ -52,6 +67,9 @@ export function validateSettings(
   const integer = (name: string, value: unknown, low: number) =>
     number(name, value, `an integer from ${low}`, (x) => Number.isSafeInteger(x) && x >= low);
 
+  const known = Object.keys(KNOWN);
+  const unknown = Object.keys(settings).find((name) => !known.includes(name));
+  if (unknown) throw new SternaError('bad-input', 'unknown option', { expected: known.join(', '), got: unknown });
   const { temperature = defaults.temperature ?? 0.8, topK = defaults.topK ?? 0, topP = defaults.topP ?? 1 } = settings;
   const { minP = 0, repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = settings;
   const { seed = randomSeed(), maxTokens = Infinity, stop = [], ignoreEos = false } = settings;

@@ -131,7 +131,7 @@ describe('load', () => {
     expect(model.info).toMatchObject({ hasTokenizer: false, bytes: { file: files[2]!.size }, config: { vocab } });
     await model.dispose();
     const auto = await load(files, { contextLength: 8 });
-    expect(auto.info.threads).toBe(Math.min(8, navigator.hardwareConcurrency));
+    expect([auto.info.threads, auto.info.threadsReason]).toEqual([1, expect.stringContaining('small')]);
     const rates = Object.entries(auto.info.kernelRates).sort((a, b) => b[1] - a[1]);
     expect(auto.info.kernel).toBe(rates[0]?.[0]);
     await auto.dispose();
