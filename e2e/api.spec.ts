@@ -1,5 +1,5 @@
 /** The public API of the production build in the lab: what fails does so with a typed error, at once, and cleanly. */
-import { expect, loadError, loadModel, openLab, test } from './lab';
+import { embedded, expect, loadError, loadModel, openLab, test } from './lab';
 
 test.describe('files that cannot be used', () => {
   for (const [model, right] of [
@@ -219,4 +219,9 @@ test('reused keys and values are counted', async ({ lab }) => {
   expect(usages[0]).toEqual({ promptTokens: 22, cachedTokens: 0, completionTokens: 40 });
   expect(usages[1]?.cachedTokens).toBeGreaterThan(50);
   expect(usages[1]?.cachedTokens).toBeLessThan(usages[1]?.promptTokens ?? 0);
+});
+
+test('ten loads in a row, three threads each @firefox', async ({ lab }) => {
+  // once, a kernel worker that the engine worker itself started could hang its start in Firefox
+  for (let i = 0; i < 10; i++) expect((await loadModel(lab, embedded, { threads: 3 })).threads).toBe(3);
 });

@@ -4,7 +4,7 @@ import { compileKernels } from '../src/kernels';
 import { readWeights } from '../src/loader';
 import type { KernelName } from '../src/memory';
 import { type MemoryPlan, planMemory } from '../src/memory';
-import { type Pool, type Row, startPool } from '../src/pool';
+import { type Pool, type Row, type Spawn, startPool } from '../src/pool';
 import { logitsView } from '../src/session';
 import { configOf, type ModelFiles } from './reading';
 
@@ -30,6 +30,21 @@ export interface TestMachine {
   poison(): void;
   /** Runs the passes and returns the logits of all their rows, f32[rows, vocab]. */
   logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>>;
+}
+
+const kernelWorkers: Worker[] = [];
+
+/** Starts kernel workers, as the page does for the product. */
+const spawn: Spawn = (start, onMessage) => {
+  const worker = new Worker(new URL('../workers/kernel.worker.ts', import.meta.url), { type: 'module' });
+  kernelWorkers.push(worker);
+  worker.onmessage = ({ data }) => onMessage(data);
+  worker.postMessage(start);
+};
+
+/** Ends the kernel workers of all machines. */
+export function endWorkers(): void {
+  for (const worker of kernelWorkers.splice(0)) worker.terminate();
 }
 
 /** Loads as src/loader.ts does, but with every option of the plan, and without tokenizer and warm-up. */
@@ -61,7 +76,7 @@ export async function openMachine(
   };
   const memory = await readWeights(source, module, plan, shared, new AbortController().signal);
   const words = new Int32Array(memory.buffer);
-  const pool = await startPool(module, memory, plan, aborted, tap?.({ plan, memory, words }));
+  const pool = await startPool(module, memory, plan, aborted, spawn, tap?.({ plan, memory, words }));
 
   async function logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>> {
     const out = new Float32Array(passes.flat().length * config.vocab);

@@ -2,7 +2,7 @@
 import { expose, transfer } from 'comlink';
 import { type ErrorRecord, toRecord } from '../src/errors';
 import type { Row } from '../src/pool';
-import { type MachineOptions, openMachine, type TestMachine } from './machine';
+import { endWorkers, type MachineOptions, openMachine, type TestMachine } from './machine';
 import type { ModelFiles } from './reading';
 
 let machine: TestMachine;
@@ -27,7 +27,7 @@ const host = {
     }
   },
   async dispose(): Promise<void> {
-    machine.pool.dispose();
+    endWorkers();
   },
 };
 

@@ -10,6 +10,7 @@ import { SternaError, toRecord } from './errors';
 import { checkTokens, generate } from './generate';
 import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
+import type { Spawn } from './pool';
 import type { EngineApi, Message, Prompt, Reply } from './protocol';
 import { validateSettings } from './sampler';
 import { evaluate, perplexity, type ScoreContext } from './score';
@@ -36,8 +37,8 @@ function createYield(): () => Promise<void> {
     });
 }
 
-/** The engine's calls, to be exposed by its worker. */
-export function createEngine(): EngineApi {
+/** The engine's calls, to be exposed by its worker. `spawn` starts a kernel worker. */
+export function createEngine(spawn: Spawn): EngineApi {
   const yieldToMessages = createYield();
   const session: Session = { tokens: [], sequence: 0 };
   let model: LoadedModel | undefined;
@@ -116,7 +117,7 @@ export function createEngine(): EngineApi {
         const controller = new AbortController();
         loading = { id, controller };
         try {
-          model = await loadModel(request, onProgress, controller.signal);
+          model = await loadModel(request, onProgress, spawn, controller.signal);
         } catch (error) {
           throw controller.signal.aborted ? new SternaError('aborted', 'loading was aborted') : error;
         } finally {

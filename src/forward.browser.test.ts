@@ -130,7 +130,6 @@ describe.each(cases)('$name', ({ shape, precision }) => {
     machine.poison();
     const got = await machine.logits(inPasses(both, [1, 40, 3]));
     expect(bitDifference(got, rightOf(both), vocab)).toBe('');
-    machine.pool.dispose();
   });
 
   test.each([1, 3, 4, 5])('a plan for at most %i rows', async (maxRows) => {
@@ -139,7 +138,6 @@ describe.each(cases)('$name', ({ shape, precision }) => {
       machine.poison();
       const got = await machine.logits(inPasses(both, [maxRows]));
       expect(bitDifference(got, rightOf(both), vocab), kernel).toBe('');
-      machine.pool.dispose();
     }
   });
 });

@@ -6,7 +6,7 @@ import { type ByteSource, openSource, type SourceFolder } from './download';
 import { SternaError } from './errors';
 import { chooseKernel, instantiateKernels } from './kernels';
 import { ABORT, createMemory, type MemoryPlan, planMemory, REQUEST } from './memory';
-import { type Pool, startPool } from './pool';
+import { type Pool, type Spawn, startPool } from './pool';
 import type { LoadRequest, ModelInfo, Progress } from './protocol';
 import { readSafetensors } from './safetensors';
 import { createTokenizer, type Tokenizer } from './tokenizer';
@@ -106,6 +106,7 @@ async function required<T>(folder: SourceFolder, file: string, opened: Promise<T
 export async function loadModel(
   { source, options }: LoadRequest,
   onProgress: (progress: Progress) => void,
+  spawn: Spawn,
   signal: AbortSignal,
 ): Promise<LoadedModel> {
   const start = performance.now();
@@ -156,14 +157,9 @@ export async function loadModel(
   onProgress({ phase: 'warmup', file: '', loaded: weights.size, total: weights.size });
   const words = new Int32Array(memory.buffer);
   const aborted = (): boolean => words[REQUEST / 4] !== 0 && Atomics.load(words, ABORT / 4) === words[REQUEST / 4];
-  const pool = await startPool(choice.module, memory, plan, aborted);
-  try {
-    await warmUp(pool);
-    signal.throwIfAborted();
-  } catch (error) {
-    pool.dispose();
-    throw error;
-  }
+  const pool = await startPool(choice.module, memory, plan, aborted, spawn);
+  await warmUp(pool);
+  signal.throwIfAborted();
   const info: ModelInfo = {
     name: folder.name,
     config,

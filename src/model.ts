@@ -8,6 +8,7 @@ import type {
   EngineApi,
   GenerateOptions,
   GenerateResult,
+  KernelWorkerMessage,
   LoadOptions,
   Message,
   ModelInfo,
@@ -18,6 +19,8 @@ import type {
   Reply,
   Source,
   SourceRecord,
+  SpawnReply,
+  SpawnRequest,
   TokenizeOptions,
 } from './protocol';
 
@@ -96,12 +99,26 @@ function startEngine() {
   let memory: Int32Array | undefined;
   let ended: SternaError | undefined;
   const waiting = new Set<(error: SternaError) => void>();
+  const kernelWorkers: Worker[] = [];
+
+  worker.addEventListener('message', ({ data }: MessageEvent<Partial<SpawnRequest> | undefined>) => {
+    const start = data?.spawn;
+    if (!start || ended) return;
+    const kernelWorker = new Worker(new URL('../workers/kernel.worker.js', import.meta.url), { type: 'module' });
+    kernelWorkers.push(kernelWorker);
+    const pass = (message: KernelWorkerMessage): void =>
+      worker.postMessage({ rank: start.rank, message } satisfies SpawnReply);
+    kernelWorker.onmessage = (event: MessageEvent<KernelWorkerMessage>) => pass(event.data);
+    kernelWorker.onerror = (event) =>
+      pass({ error: { code: 'worker', message: `kernel worker: ${event.message || 'did not start'}` } });
+    kernelWorker.postMessage(start);
+  });
 
   function end(error: SternaError): void {
     if (ended) return;
     ended = error;
     memory = undefined;
-    worker.terminate(); // and with it its kernel workers
+    for (const each of [worker, ...kernelWorkers]) each.terminate();
     for (const reject of waiting) reject(error);
     waiting.clear();
   }

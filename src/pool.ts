@@ -26,8 +26,10 @@ export interface Pool {
    * @throws SternaError `worker` if a thread failed; the pool is then unusable
    */
   run(rows: Row[], logitsFrom: number): Promise<boolean>;
-  dispose(): void;
 }
+
+/** Starts a kernel worker with its message, and passes on what it says. The page does this: see docs/decisions.md. */
+export type Spawn = (start: PoolStart, onMessage: (message: KernelWorkerMessage) => void) => void;
 
 /**
  * Starts the kernel workers and waits until each is ready.
@@ -39,45 +41,29 @@ export async function startPool(
   memory: WebAssembly.Memory,
   plan: MemoryPlan,
   aborted: () => boolean,
+  spawn: Spawn,
   tap?: Tap,
 ): Promise<Pool> {
   const machine = createMachine(module, memory, plan, 0);
   const { kernels, words } = machine;
   const forward = createForward(machine, aborted, tap);
-  const workers: Worker[] = [];
   let failure: SternaError | undefined;
   let onFailure: (() => void) | undefined;
 
-  const dispose = (): void => {
-    for (const worker of workers) worker.terminate();
-    workers.length = 0;
-  };
   const failed = (record: ErrorRecord): SternaError => {
     failure ??= fromRecord(record);
     onFailure?.();
     return failure;
   };
 
-  const starting = Array.from({ length: plan.threads - 1 }, (_, index) => {
-    const worker = new Worker(new URL('../workers/kernel.worker.js', import.meta.url), { type: 'module' });
-    workers.push(worker);
-    const start: PoolStart = { module, memory, plan, rank: index + 1 };
-    return new Promise<void>((resolve, reject) => {
-      worker.onmessage = ({ data }: MessageEvent<KernelWorkerMessage>) => {
-        if ('ready' in data) resolve();
-        else reject(failed(data.error));
-      };
-      worker.onerror = (event) =>
-        reject(failed({ code: 'worker', message: `kernel worker: ${event.message || 'did not start'}` }));
-      worker.postMessage(start);
+  const startWorker = (rank: number): Promise<void> =>
+    new Promise((resolve, reject) => {
+      spawn({ module, memory, plan, rank }, (message) => {
+        if ('ready' in message) resolve();
+        else reject(failed(message.error));
+      });
     });
-  });
-  try {
-    await Promise.all(starting);
-  } catch (error) {
-    dispose();
-    throw error;
-  }
+  await Promise.all(Array.from({ length: plan.threads - 1 }, (_, index) => startWorker(index + 1)));
 
   /** Another thread reports why it failed, in a message that needs this thread's event loop. */
   async function awaitFailure(): Promise<SternaError> {
@@ -119,5 +105,5 @@ export async function startPool(
     }
   }
 
-  return { kernels, plan, run, dispose };
+  return { kernels, plan, run };
 }

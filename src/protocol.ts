@@ -214,3 +214,15 @@ export interface PoolStart {
 
 /** What a kernel worker says: once `ready`, and later a failure if there is one. */
 export type KernelWorkerMessage = { ready: true } | { error: ErrorRecord };
+
+/**
+ * Beside comlink, between engine worker and page: the engine asks for a kernel worker, the page starts it and passes on
+ * what it says. Plain worker messages, since Firefox lets no shared memory through a MessagePort.
+ */
+export interface SpawnRequest {
+  spawn: PoolStart;
+}
+export interface SpawnReply {
+  rank: number;
+  message: KernelWorkerMessage;
+}
