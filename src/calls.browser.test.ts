@@ -158,3 +158,18 @@ test('a pass that asks for more logits than there is room for is refused', async
   const rows = [0, 1, 2, 3, 4].map((position) => ({ sequence: 0, position, token: 1 }));
   expect((await failure(machine.pool.run(rows, 4))).code).toBe('worker');
 });
+
+test('a browser that refuses a kernel worker ends the load with an error', async () => {
+  const Real = globalThis.Worker;
+  globalThis.Worker = class extends Real {
+    constructor(url: string | URL, options?: WorkerOptions) {
+      if (String(url).includes('kernel.worker')) throw new DOMException('no more workers', 'SecurityError');
+      super(url, options);
+    }
+  };
+  try {
+    expect((await failure(load({ url: tinyStories }, { threads: 2 }))).code).toBe('worker');
+  } finally {
+    globalThis.Worker = Real;
+  }
+});

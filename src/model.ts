@@ -104,7 +104,12 @@ function startEngine() {
   worker.addEventListener('message', ({ data }: MessageEvent<Partial<SpawnRequest> | undefined>) => {
     const start = data?.spawn;
     if (!start || ended) return;
-    const kernelWorker = new Worker(new URL('../workers/kernel.worker.js', import.meta.url), { type: 'module' });
+    let kernelWorker: Worker;
+    try {
+      kernelWorker = new Worker(new URL('../workers/kernel.worker.js', import.meta.url), { type: 'module' });
+    } catch (error) {
+      return end(new SternaError('worker', 'the browser refused a kernel worker', { got: String(error) }));
+    }
     kernelWorkers.push(kernelWorker);
     const pass = (message: KernelWorkerMessage): void =>
       worker.postMessage({ rank: start.rank, message } satisfies SpawnReply);
