@@ -8,20 +8,42 @@ import type { ModelConfig } from './config';
 import type { ErrorRecord } from './errors';
 import type { KernelName, MemoryPlan } from './memory';
 
-/** Where a model comes from: a folder on a web server, or the files themselves. */
-export type Source = { url: string | URL } | File[] | FileList;
-
-export type Phase = 'config' | 'tokenizer' | 'weights' | 'warmup' | 'ready';
+/** A repository of the Hugging Face Hub. */
+export interface HubSource {
+  /** `owner/name` */
+  repo: string;
+  /** Branch, tag or commit. Default `main`. */
+  revision?: string;
+  /** The weight file, where a repository holds several: a path ending in `.gguf` or `.safetensors` (of a split one: any part). */
+  file?: string;
+  /** Access token, for gated and private repositories. It is sent to the hub only, and never stored. */
+  token?: string;
+  /** Default `https://huggingface.co`. */
+  hubUrl?: string;
+}
 
 /**
- * Loading progress. `loaded` and `total` are bytes of the weight file from phase `weights` on; before, `total` is 0.
- * `file` is empty in `warmup` and `ready`.
+ * Where a model comes from: a repository of the Hugging Face Hub (`owner/name` for short), a folder on a web server or
+ * one `.gguf` or `.safetensors` file there, or the files themselves.
+ */
+export type Source = string | HubSource | { url: string | URL } | File | File[] | FileList;
+
+/** What is being done; `waiting`: another tab is downloading the same model; `cache`: reading the stored weights. */
+export type Phase = 'config' | 'tokenizer' | 'waiting' | 'weights' | 'cache' | 'warmup' | 'ready';
+
+/**
+ * Loading progress. `loaded` and `total` are bytes of all weight files (stored bytes in `cache`) from phase `weights` or
+ * `cache` on; before, `total` is 0. `file` is empty in `warmup` and `ready`.
  */
 export interface Progress {
   phase: Phase;
   file: string;
   loaded: number;
   total: number;
+  /** Bytes a second over the last seconds; 0 where it is not known. */
+  rate: number;
+  /** Why the download is waiting to try again, while it does. */
+  retry?: string;
 }
 
 export interface LoadOptions {
@@ -42,6 +64,67 @@ export interface LoadOptions {
   kvCache?: 'bf16' | 'f32';
   /** Embedding and lm_head. `bf16` is exact; `int8` halves the bytes. Default `auto`: bf16 up to 64 MB, else int8. */
   lmHead?: 'auto' | 'bf16' | 'int8';
+  /** Keep the packed model in the browser's storage, and start from there. Default true; picked files are never kept. */
+  cache?: boolean;
+  /**
+   * Byte order of GGUF I2_S weights, which nothing in the file tells. Default `auto`: the order in which a short text is
+   * more likely; x86 where there is no tokenizer.
+   */
+  i2sOrder?: 'auto' | 'x86' | 'arm';
+}
+
+/** What a source holds and what it would cost, found out before anything large is downloaded. */
+export interface Inspection {
+  name: string;
+  /** The commit or other version of the source; empty for picked files. */
+  version: string;
+  config: ModelConfig;
+  /** How the weights are written, in words: `HF packed safetensors`, `GGUF I2_S`, ... */
+  format: string;
+  parameters: number;
+  /** Bytes of all files that a load reads. */
+  totalBytes: number;
+  /** Bytes of them that are still to be downloaded. */
+  downloadBytes: number;
+  /** Bytes that the packed model takes in the browser's storage. */
+  storedBytes: number;
+  /** Bytes of WebAssembly memory with the given options. */
+  memoryBytes: number;
+  cached: 'no' | 'partly' | 'complete';
+  hasTokenizer: boolean;
+  /** Empty where everything fits; else what does not, in words. */
+  obstacles: string[];
+}
+
+/** A model in the browser's storage. */
+export interface CachedModel {
+  id: string;
+  name: string;
+  /** What to give to `load()`. */
+  source: HubSource | { url: string };
+  version: string;
+  /** Bytes it takes now, and when it is complete. */
+  bytes: number;
+  expectedBytes: number;
+  /** false: a download that a load resumes. */
+  complete: boolean;
+  /** A newer version of the same model is there too: this one can be deleted. */
+  outdated: boolean;
+  savedAt: Date;
+  usedAt: Date;
+}
+
+/** The browser's storage for this page, in bytes. */
+export interface StorageFacts {
+  /** Taken by Sterna's models. */
+  models: number;
+  /** Taken by the whole origin. */
+  used: number;
+  /** What the browser allows the origin; an estimate. */
+  quota: number;
+  free: number;
+  /** Whether the browser has promised not to evict it. */
+  persisted: boolean;
 }
 
 export interface Message {
@@ -142,7 +225,7 @@ export interface ModelInfo {
 export type Reply<T> = { value: T } | { error: ErrorRecord };
 
 /** Where a model comes from, as it can be posted. */
-export type SourceRecord = { url: string | URL } | File[];
+export type SourceRecord = HubSource | { url: string | URL } | File[];
 
 export interface LoadRequest {
   source: SourceRecord;
