@@ -87,12 +87,11 @@ export async function openMachine(
     }
     return out;
   }
-  /** The plan lays out: weights, caches, RoPE tables, rows, buffers up to staging, scratch of each thread. */
+  /** The plan lays out: weights, RoPE tables, caches, rows of the pass, buffers, scratch of each thread. */
   function poison(): void {
     const bytes = new Uint8Array(memory.buffer);
-    bytes.fill(0xff, plan.layers[0]!.keys, plan.cosines);
-    bytes.fill(0xff, plan.hidden, plan.staging);
-    bytes.fill(0xff, plan.perThread[0]!.normed, plan.bytes);
+    bytes.fill(0xff, plan.layers[0]!.keys, plan.rowTokens);
+    bytes.fill(0xff, plan.hidden, plan.bytes);
   }
   return { pool, plan, memory, words, poison, logits };
 }

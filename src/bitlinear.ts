@@ -15,8 +15,12 @@ export interface Quantised {
 }
 
 /** This thread's rows of a matrix: whole groups of 16. */
-export function rowRange(matrix: Matrix, rank: number, threads: number): { begin: number; rows: number } {
-  const groups = matrix.paddedRows / 16;
+export function rowRange(
+  { paddedRows }: Pick<Matrix, 'paddedRows'>,
+  rank: number,
+  threads: number,
+): { begin: number; rows: number } {
+  const groups = paddedRows / 16;
   const begin = Math.floor((groups * rank) / threads) * 16;
   return { begin, rows: Math.floor((groups * (rank + 1)) / threads) * 16 - begin };
 }

@@ -121,9 +121,10 @@ export function createPacker(kernels: Kernels, memory: WebAssembly.Memory, plan:
         expected: 'finite numbers',
       });
     }
-    const { kind, table, scales, sums, paddedHidden } = plan.head;
-    if (kind === 'bf16') kernels.packBf16(plan.staging, table, row, hidden);
-    else kernels.packInt8(plan.staging, table, row, hidden, paddedHidden, scales, sums);
+    const { head } = plan;
+    if (head.kind === 'bf16') kernels.packBf16(plan.staging, head.table, row, hidden);
+    else if (head.kind === 'int8')
+      kernels.packInt8(plan.staging, head.table, row, hidden, head.paddedHidden, head.scales, head.sums);
   }
 
   /** A whole small tensor has arrived. */

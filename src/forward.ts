@@ -41,7 +41,7 @@ class PassAborted extends Error {}
  */
 export function createForward(machine: Machine, aborted: () => boolean, tap?: Tap): () => boolean {
   const { kernels: k, plan, rank, words } = machine;
-  const { config, threads, layers, cacheBf16, head } = plan;
+  const { config, threads, layers, cacheBf16, embedding, head } = plan;
   const { hidden, ffn, heads, kvHeads, headDim, vocab } = config;
   const own = plan.perThread[rank]!;
   const group = heads / kvHeads;
@@ -91,8 +91,9 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
   function embed(n: number): void {
     for (let row = rank; row < n; row += threads) {
       const token = words[plan.rowTokens / 4 + row]!;
-      if (head.kind === 'bf16') k.embedBf16(head.table, token, hidden, hiddenRow(row));
-      else k.embedInt8(head.table, token, hidden, head.paddedHidden, head.scales, hiddenRow(row));
+      if (embedding.kind === 'bf16') k.embedBf16(embedding.table, token, hidden, hiddenRow(row));
+      else if (embedding.kind === 'int8')
+        k.embedInt8(embedding.table, token, hidden, embedding.paddedHidden, embedding.scales, hiddenRow(row));
     }
   }
 
@@ -189,7 +190,7 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
       const out = plan.logits + (row - logitsFrom) * head.paddedVocab * 4;
       k.rmsNorm(hiddenRow(row), plan.finalNorm, own.normed, hidden, config.rmsNormEps);
       if (head.kind === 'bf16') k.headBf16(head.table, own.normed, begin, end, hidden, out);
-      else {
+      else if (head.kind === 'int8') {
         const record = own.headCodes + head.paddedHidden * 4;
         k.quantiseHead(own.normed, hidden, head.paddedHidden, own.headCodes, record);
         k.headInt8(head.table, own.headCodes, record, head.scales, head.sums, begin, end, head.paddedHidden, out);

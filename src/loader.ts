@@ -1,7 +1,7 @@
 /** Loads a model in the engine worker: files -> configuration -> plan -> packed memory -> pool. */
 import { templateOf } from './chat-template';
 import { createPacker } from './checkpoint';
-import { generationDefaults, type ModelConfig, parseConfig } from './config';
+import { countParameters, generationDefaults, type ModelConfig, parseConfig, ternaryWeights } from './config';
 import { type ByteSource, openSource, type SourceFolder } from './download';
 import { SternaError } from './errors';
 import { chooseKernel, instantiateKernels } from './kernels';
@@ -213,7 +213,7 @@ export async function readWeights(
   });
   const { headDim, ropeTheta } = plan.config;
   for (let position = 0; position < plan.contextLength; position++) {
-    const at = (position * headDim * 4) / 2;
+    const at = (position * plan.headDim * 4) / 2;
     kernels.ropeTables(position, headDim, ropeTheta, plan.cosines + at, plan.sines + at);
   }
   return memory;
@@ -236,14 +236,4 @@ function stopTokensOf(config: ModelConfig, tokenizer: Tokenizer | undefined): Se
     (id) => id !== undefined && tokenizer?.special(id),
   );
   return new Set([...config.eos, ...(known as number[])]);
-}
-
-function ternaryWeights({ hidden, layers, heads, kvHeads, headDim, ffn }: ModelConfig): number {
-  return layers * hidden * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn);
-}
-
-function countParameters(config: ModelConfig): number {
-  const { hidden, layers, heads, headDim, ffn, vocab } = config;
-  const norms = layers * (2 * hidden + heads * headDim + ffn) + hidden;
-  return vocab * hidden + ternaryWeights(config) + norms;
 }
