@@ -6,14 +6,14 @@ import { templateOf } from './chat-template';
 import { generationDefaults, type ModelConfig, parseConfig } from './config';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
-import { type GgufHeader, parseGguf } from './gguf';
+import { checkSplits, type GgufHeader, parseGguf } from './gguf';
 import { configFromGguf } from './gguf-config';
 import { textFromGguf } from './gguf-text';
 import type { NameStyle } from './names';
 import type { Listing, Origin } from './origin';
 import type { Report } from './progress';
 import type { GenerateOptions } from './protocol';
-import { parseHeader, safetensorsNeeds } from './safetensors';
+import { headerEnd, parseHeader } from './safetensors';
 import type { WeightFile } from './tensors';
 import { chooseWeights, shardsOf } from './weight-files';
 
@@ -73,7 +73,7 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
   const paths = choice?.paths ?? (await shardsOf(origin));
   const { files, heads } = await readHeaders(origin, paths, async (source) => {
     const head = await readHead(source, FIRST_BYTES.safetensors, signal, (bytes) =>
-      safetensorsNeeds(bytes, source.size, source.name),
+      headerEnd(bytes, source.size, source.name),
     );
     const { tensors, dataStart } = parseHeader(head, source.size, source.name);
     const listed = [...tensors.values()].map(({ name, dtype, shape, begin, end }) => ({
@@ -117,6 +117,7 @@ async function describeGguf(
     headers.push(header!);
     return { head: head.subarray(0, header!.dataStart), tensors: header!.tensors };
   });
+  if (headers.length > 1) checkSplits(headers, paths);
   const { metadata } = headers[0]!;
   const tensors = files.flatMap((file) => file.tensors);
   const { config, interleaved } = configFromGguf(metadata, tensors, paths[0]!);

@@ -84,11 +84,14 @@ export async function findModel(
     return { ...(await readDescription(store, model)), heads: undefined, origin: undefined, key, store };
   }
   const model = await store?.find(key, await versionOf(opened));
-  if (store && model) return { ...(await readDescription(store, model)), heads: undefined, origin: opened, key, store };
+  if (store && model) {
+    const known = await readDescription(store, model);
+    if (known.text || !model.text) return { ...known, heads: undefined, origin: opened, key, store };
+  }
   return { ...(await describe(opened, signal, report)), origin: opened, key, store };
 }
 
-/** A damaged text costs no more than the tokenizer files: they are then read from the source again, if it is there. */
+/** The text is undefined where it is damaged: the tokenizer files are then read from the source again. */
 async function readDescription(store: Store, model: StoredModel) {
   const text = await store.readText(model);
   return {

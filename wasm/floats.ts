@@ -229,3 +229,8 @@ function floatAt(src: usize, type: i32): f32 {
 function sizeShift(type: i32): i32 {
   return type === F32 ? 2 : 1;
 }
+
+/** n halves to f32, `stride` bytes apart. Exact. */
+export function floatsFromHalfs(src: usize, n: i32, out: usize, stride: i32): void {
+  for (let i: usize = 0; i < <usize>n; i++) store<f32>(out + i * <usize>stride, f16At(src + (i << 1)));
+}
