@@ -5,6 +5,7 @@ export type ErrorCode =
   | 'bad-file' // a file is missing, damaged, truncated, or not what its name says
   | 'unsupported' // a well-formed model or browser that this engine does not run
   | 'download' // the network or the server failed
+  | 'quota' // the browser's storage has not enough room
   | 'no-tokenizer' // text was asked of a model that was loaded without tokenizer files
   | 'out-of-memory' // the browser refused the memory
   | 'busy' // the model is already working on another call
