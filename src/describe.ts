@@ -7,7 +7,7 @@ import { generationDefaults, type ModelConfig, parseConfig } from './config';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
 import { checkSplits, type GgufHeader, parseGguf } from './gguf';
-import { configFromGguf } from './gguf-config';
+import { configFromGguf, hasInterleavedHeads } from './gguf-config';
 import { textFromGguf } from './gguf-text';
 import type { NameStyle } from './names';
 import type { Listing, Origin } from './origin';
@@ -120,7 +120,7 @@ async function describeGguf(
   if (headers.length > 1) checkSplits(headers, paths);
   const { metadata } = headers[0]!;
   const tensors = files.flatMap((file) => file.tensors);
-  const { config, interleaved } = configFromGguf(metadata, tensors, paths[0]!);
+  const config = configFromGguf(metadata, tensors, paths[0]!);
   const inFile = textFromGguf(metadata, paths[0]!);
   const text = (await readText(origin, report)) ?? inFile.text;
   const generation = await origin.json('generation_config.json');
@@ -131,7 +131,7 @@ async function describeGguf(
     format: `GGUF ${ternary?.type}`,
     config,
     style: 'gguf',
-    interleaved,
+    interleaved: hasInterleavedHeads(config),
     files,
     defaults: generationDefaults(generation),
     ...(text ? {} : { noTokenizer: inFile.reason ?? 'the file has no tokenizer' }),
