@@ -7,6 +7,7 @@ export { rmsNorm } from './rmsnorm';
 export { ropeTables, rope, ropeKey } from './rope';
 export { storeHead, attentionBlock, attentionCombine } from './attention';
 export { gateRelu2, gateSilu } from './ffn';
+export { scale } from './scale';
 export { packBf16, packInt8, embedBf16, embedInt8, headBf16, headInt8, quantiseHead } from './lmhead';
 export { hasCode3, hasNonFinite, packTiles, packLanes } from './pack';
 export { expSum, nll } from './softmax';
