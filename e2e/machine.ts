@@ -1,11 +1,15 @@
 /** A model in memory with its pool, below the public API: passes of any rows, with a tap, with memory made dirty. */
+
+import type { ModelConfig } from '../src/config';
 import type { Tap } from '../src/forward';
-import { compileKernels } from '../src/kernels';
+import { compileKernels, instantiateKernels } from '../src/kernels';
 import { readWeights } from '../src/loader';
 import type { KernelName } from '../src/memory';
-import { type MemoryPlan, planMemory } from '../src/memory';
+import { createMemory, type MemoryPlan, planMemory } from '../src/memory';
 import { type Pool, type Row, type Spawn, startPool } from '../src/pool';
+import type { ReferenceModel } from '../src/reference';
 import { logitsView } from '../src/session';
+import { plantModel } from './plant';
 import { configOf, type ModelFiles } from './reading';
 
 export interface MachineOptions {
@@ -47,14 +51,44 @@ export function endWorkers(): void {
   for (const worker of kernelWorkers.splice(0)) worker.terminate();
 }
 
+type Fill = (module: WebAssembly.Module, plan: MemoryPlan, shared: boolean) => Promise<WebAssembly.Memory>;
+
 /** Loads as src/loader.ts does, but with every option of the plan, and without tokenizer and warm-up. */
-export async function openMachine(
+export function openMachine(
   files: ModelFiles,
+  options: MachineOptions,
+  aborted?: () => boolean,
+  tap?: (machine: Pick<TestMachine, 'plan' | 'memory' | 'words'>) => Tap,
+): Promise<TestMachine> {
+  const source = {
+    name: 'model.safetensors',
+    size: files.weights.length,
+    async *stream() {
+      const odd = 100_003; // pieces that end anywhere
+      for (let at = 0; at < files.weights.length; at += odd) yield files.weights.subarray(at, at + odd);
+    },
+  };
+  const fill: Fill = (module, plan, shared) => readWeights(source, module, plan, shared, new AbortController().signal);
+  return open(configOf(files), options, fill, aborted, tap);
+}
+
+/** The same with a model that comes from no file (plant.ts). */
+export function openPlanted(model: ReferenceModel, options: MachineOptions): Promise<TestMachine> {
+  const fill: Fill = async (module, plan, shared) => {
+    const memory = createMemory(plan.bytes, shared);
+    plantModel(model, instantiateKernels(module, memory), memory, plan);
+    return memory;
+  };
+  return open(model.config, options, fill);
+}
+
+async function open(
+  config: ModelConfig,
   { kernel, shared = true, relaxed = true, ...options }: MachineOptions,
+  fill: Fill,
   aborted: () => boolean = () => false,
   tap?: (machine: Pick<TestMachine, 'plan' | 'memory' | 'words'>) => Tap,
 ): Promise<TestMachine> {
-  const config = configOf(files);
   const { module } = await compileKernels(shared, relaxed);
   const plan = planMemory(config, {
     kernel,
@@ -66,15 +100,7 @@ export async function openMachine(
     lmHead: 'bf16',
     ...options,
   });
-  const source = {
-    name: 'model.safetensors',
-    size: files.weights.length,
-    async *stream() {
-      const odd = 100_003; // pieces that end anywhere
-      for (let at = 0; at < files.weights.length; at += odd) yield files.weights.subarray(at, at + odd);
-    },
-  };
-  const memory = await readWeights(source, module, plan, shared, new AbortController().signal);
+  const memory = await fill(module, plan, shared);
   const words = new Int32Array(memory.buffer);
   const pool = await startPool(module, memory, plan, aborted, spawn, tap?.({ plan, memory, words }));
 

@@ -15,14 +15,12 @@ const TEXT =
  * The order in which a short text is more likely; the weights in memory are then in this order. x86 if it makes no
  * difference, or if there is no tokenizer.
  * @param packer of the weights, which are in x86 order
- * @param reordered called after the weights have been turned: what lies over the packer's staging memory is lost
  */
 export async function chooseI2sOrder(
   pool: Pool,
   memory: WebAssembly.Memory,
   tokenizer: Tokenizer | undefined,
   packer: Packer,
-  reordered: () => void,
 ): Promise<I2sOrder> {
   const { plan } = pool;
   const ids = tokenizer?.encode(TEXT, { bos: true }).filter((id) => id < plan.config.vocab) ?? [];
@@ -32,14 +30,10 @@ export async function chooseI2sOrder(
     const context = { pool, memory, session, between: async () => {} };
     return (await perplexity(context, ids.slice(0, windowOf(plan)))).nll;
   };
-  const turn = (to: I2sOrder): void => {
-    packer.reorder(to);
-    reordered();
-  };
   const x86 = await score();
-  turn('arm');
+  packer.reorder('arm');
   if ((await score()) < x86) return 'arm';
-  turn('x86');
+  packer.reorder('x86');
   return 'x86';
 }
 

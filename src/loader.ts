@@ -115,7 +115,6 @@ interface Loading {
 interface Filled {
   layout: Layout;
   memory: WebAssembly.Memory;
-  kernels: Kernels;
   packer: Packer;
   order: I2sOrder | undefined;
   /** Where the weights are kept. */
@@ -151,7 +150,7 @@ export async function loadModel(
 
   const loading: Loading = { found, options: checked, choice, threads, shared, report, signal, times };
   const filled = await fill(loading);
-  const { layout, memory, kernels, packer } = filled;
+  const { layout, memory, packer } = filled;
   const { plan } = layout;
   const fileBytes = description.files.reduce((sum, { size }) => sum + size, 0);
 
@@ -165,7 +164,7 @@ export async function loadModel(
   const isI2s = description.files.some(({ tensors }) => tensors.some(({ type }) => type === 'I2_S'));
   let i2sOrder = isI2s ? filled.order : undefined;
   if (isI2s && !i2sOrder) {
-    i2sOrder = await chooseI2sOrder(pool, memory, tokenizer, packer, () => writeRopeTables(kernels, plan));
+    i2sOrder = await chooseI2sOrder(pool, memory, tokenizer, packer);
     if (filled.kept) await keepOrder(filled.kept, i2sOrder);
   }
   times.start = performance.now() - started;
@@ -255,7 +254,7 @@ async function fillFrom(loading: Loading, stored: StoredModel | undefined): Prom
   }
   packer.finish();
   writeRopeTables(kernels, plan);
-  return { layout, memory, kernels, packer, order, kept, fromStore };
+  return { layout, memory, packer, order, kept, fromStore };
 }
 
 /** Begins to keep a model, if there is room for it. */
@@ -282,7 +281,7 @@ async function begin(
   return model;
 }
 
-/** The tables that the kernels want; they lie over the packer's staging memory. */
+/** Cosines and sines of every position. */
 export function writeRopeTables(kernels: Kernels, plan: MemoryPlan): void {
   const { headDim, config, contextLength, cosines, sines } = plan;
   for (let position = 0; position < contextLength; position++) {

@@ -60,7 +60,7 @@ describe.each(['dot32', 'dot16', 'lut8'] as const)('modules, %s', (kernel) => {
     const { normed } = plan.perThread[0]!;
     for (let row = 0; row < rows; row++) {
       new Float32Array(memory.buffer, plan.gateUp, width).set(input.subarray(row * width, (row + 1) * width));
-      pool.kernels.rmsNorm(plan.gateUp, gain, normed, width, plan.config.rmsNormEps);
+      pool.kernels.rmsNorm(plan.gateUp, gain, normed, width, width, plan.config.rmsNormEps);
       out.set(new Float32Array(memory.buffer, normed, width), row * width);
     }
     const error = relativeError(out, right);

@@ -7,6 +7,7 @@ export { rmsNorm } from './rmsnorm';
 export { ropeTables, rope, ropeKey } from './rope';
 export { storeHead, attentionBlock, attentionCombine } from './attention';
 export { gateRelu2, gateSilu } from './ffn';
+export { scale } from './scale';
 export { packBf16, packInt8, readInt8, placeInt8 } from './lmhead';
 export { embedBf16, embedInt8, headBf16, headInt8, quantiseHead } from './lmhead';
 export { packTiles, packLanes } from './pack';
