@@ -65,7 +65,10 @@ export interface StoredModel extends NewModel {
 }
 
 export interface StoredSummary
-  extends Pick<StoredModel, 'id' | 'key' | 'name' | 'version' | 'bytes' | 'complete' | 'savedAt' | 'usedAt'> {
+  extends Pick<
+    StoredModel,
+    'id' | 'key' | 'name' | 'version' | 'bytes' | 'expectedBytes' | 'complete' | 'savedAt' | 'usedAt'
+  > {
   /** There is a newer version from the same origin, or this one was stored by another version of this software. */
   outdated: boolean;
 }
@@ -279,9 +282,9 @@ export class Store {
     return models
       .sort((a, b) => b.usedAt - a.usedAt)
       .map((model) => {
-        const { id, key, name, version, bytes, complete, savedAt, usedAt } = model;
+        const { id, key, name, version, bytes, expectedBytes, complete, savedAt, usedAt } = model;
         const outdated = !this.#readable(model) || models.some((other) => isNewer(other, model));
-        return { id, key, name, version, bytes, complete, savedAt, usedAt, outdated };
+        return { id, key, name, version, bytes, expectedBytes, complete, savedAt, usedAt, outdated };
       });
   }
 
