@@ -4,7 +4,7 @@
  * its manifest ends. What belongs to no manifest is removed when the store is opened or listed.
  * Everything that writes is called under `withLock(key)` (store-lock.ts), but `remove` and `verify`, which take it.
  */
-import { createStore, del, get, promisifyRequest, setMany, type UseStore } from 'idb-keyval';
+import { createStore, delMany, get, promisifyRequest, setMany, type UseStore } from 'idb-keyval';
 import { SternaError } from './errors';
 import {
   type Backend,
@@ -15,6 +15,7 @@ import {
   textKey,
   valuesUnder,
 } from './store-backend';
+import { sha256, xxh64 } from './store-hash';
 import { withFreeLock } from './store-lock';
 import { opfsBackend } from './store-opfs';
 
@@ -28,6 +29,7 @@ export interface StoredRecord {
   to: number;
   bytes: number;
   sha256: string;
+  xxh64: string;
 }
 
 /** What the caller says of a model that it begins to store. */
@@ -40,7 +42,7 @@ export interface NewModel {
   expectedBytes: number;
   /** The caller's own: whatever is needed to read the records, as plain data. */
   description: unknown;
-  /** The caller's own: whatever is needed to go on with the download; undefined when complete. */
+  /** The caller's own: whatever is needed to go on with the download; undefined when complete. Not views of large buffers. */
   state: unknown;
 }
 
@@ -174,7 +176,8 @@ export class Store {
     stream = 'weights',
   ): Promise<void> {
     const records = recordsOf(model, stream);
-    const record = { file, from, to, bytes: bytes.length, sha256: await sha256(bytes) };
+    const sums = { sha256: await sha256(bytes), xxh64: await xxh64(bytes) };
+    const record = { file, from, to, bytes: bytes.length, ...sums };
     const next = withRecords({ ...model, state, savedAt: Date.now() }, stream, [...records, record]);
     const written = this.#backendOf(model).write(model.id, `${stream}/${records.length}`, bytes, next);
     await this.#writing(model, bytes.length, written);
@@ -197,7 +200,7 @@ export class Store {
   }
 
   /**
-   * The bytes of a record, checked; undefined if it is missing or damaged.
+   * The bytes of a record, checked (XXH64); undefined if it is missing or damaged.
    * @param into room to read into, if it is large enough: the result may be a part of it
    */
   async read(
@@ -210,7 +213,7 @@ export class Store {
     if (!record) return undefined;
     const read = this.#backendOf(model).read(model.id, `${stream}/${n}`, record.bytes, into);
     const bytes = await read.catch(() => undefined); // a file that the browser or the disk has lost
-    return bytes && (await sha256(bytes)) === record.sha256 ? bytes : undefined;
+    return bytes && (await xxh64(bytes)) === record.xxh64 ? bytes : undefined;
   }
 
   /**
@@ -261,11 +264,12 @@ export class Store {
 
   /** Notes that the model is used now. Needs no lock. */
   async touch(model: StoredModel): Promise<void> {
-    await this.#database('readwrite', async (objects) => {
+    const written = this.#database('readwrite', async (objects) => {
       const stored = await promisifyRequest<StoredModel | undefined>(objects.get(modelKey(model.id)));
       if (stored) objects.put({ ...stored, usedAt: Date.now() }, modelKey(model.id));
-      return promisifyRequest(objects.transaction);
+      return promisifyRequest<void>(objects.transaction);
     });
+    await this.#writing(model, 0, written);
   }
 
   /** Every model, the last used first. */
@@ -278,7 +282,7 @@ export class Store {
       for (const id of withRecords[i]!) if (!known.has(id)) await backend.remove(id).catch(() => {}); // next time
     }
     const isNewer = (a: StoredModel, b: StoredModel): boolean =>
-      a.key === b.key && a.id !== b.id && a.savedAt >= b.savedAt && (a.complete || !b.complete) && this.#readable(a);
+      a.key === b.key && a.id !== b.id && a.savedAt > b.savedAt && (a.complete || !b.complete) && this.#readable(a);
     return models
       .sort((a, b) => b.usedAt - a.usedAt)
       .map((model) => {
@@ -289,7 +293,7 @@ export class Store {
   }
 
   /**
-   * Reads and checks every record and the text. For the page that wants to know; loading checks what it reads anyway.
+   * Reads and checks (XXH64, SHA-256) every record and the text. For the page that wants to know; loading checks what it reads anyway.
    * @param onProgress bytes checked, of how many
    * @returns how many records (and text) are missing or damaged
    * @throws SternaError `busy` if another tab is writing the model, `aborted`, `bad-input` if there is no such model
@@ -312,8 +316,9 @@ export class Store {
       count(true, 0);
       if (model.text) count((await this.readText(model)) !== undefined, model.text.bytes);
       const room = new Uint8Array(Math.max(0, ...allRecords(model).map(([, , { bytes }]) => bytes)));
-      for (const [stream, n, { bytes }] of allRecords(model)) {
-        count((await this.read(model, n, stream, room)) !== undefined, bytes);
+      for (const [stream, n, record] of allRecords(model)) {
+        const bytes = await this.read(model, n, stream, room);
+        count(bytes !== undefined && (await sha256(bytes)) === record.sha256, record.bytes);
       }
       return { damaged };
     });
@@ -386,8 +391,7 @@ export class Store {
 
   /** The manifest goes first: what is left after a crash belongs to none. */
   async #drop(id: string): Promise<void> {
-    await del(modelKey(id), this.#database);
-    await del(textKey(id), this.#database);
+    await delMany([modelKey(id), textKey(id)], this.#database);
     for (const backend of this.#backends) await backend.remove(id);
   }
 
@@ -438,9 +442,4 @@ function allRecords(model: StoredModel): [stream: string, n: number, record: Sto
   return Object.entries({ weights: model.records, ...model.extra }).flatMap(([stream, records]) =>
     records.map((record, n): [string, number, StoredRecord] => [stream, n, record]),
   );
-}
-
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
