@@ -69,6 +69,7 @@ export async function openMachine(
   const source = {
     name: 'model.safetensors',
     size: files.weights.length,
+    read: async (from: number, to: number) => files.weights.slice(from, to),
     async *stream() {
       const odd = 100_003; // pieces that end anywhere
       for (let at = 0; at < files.weights.length; at += odd) yield files.weights.subarray(at, at + odd);

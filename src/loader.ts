@@ -2,10 +2,11 @@
 import { templateOf } from './chat-template';
 import { createPacker } from './checkpoint';
 import { generationDefaults, type ModelConfig, parseConfig } from './config';
-import { type ByteSource, openSource, type SourceFolder } from './download';
+import type { ByteSource } from './download';
 import { SternaError } from './errors';
 import { chooseKernel, instantiateKernels } from './kernels';
 import { ABORT, createMemory, type MemoryPlan, planMemory, REQUEST } from './memory';
+import { type Origin, openOrigin } from './origin';
 import { type Pool, type Spawn, startPool } from './pool';
 import type { LoadRequest, ModelInfo, Progress } from './protocol';
 import { readSafetensors } from './safetensors';
@@ -92,7 +93,7 @@ function oneOf<T extends string>(name: string, value: T | undefined, allowed: re
 }
 
 /** A file that a model cannot do without. */
-async function required<T>(folder: SourceFolder, file: string, opened: Promise<T | null | undefined>): Promise<T> {
+async function required<T>(folder: Origin, file: string, opened: Promise<T | null | undefined>): Promise<T> {
   const value = await opened;
   if (value !== null && value !== undefined) return value;
   const facts = { file, got: 'nothing', expected: `a file in ${folder.address}` };
@@ -119,7 +120,7 @@ export async function loadModel(
   const { shared, reason } = sharing();
   checkThreads(options.threads);
 
-  const folder = openSource(source, signal);
+  const folder = await openOrigin(source, signal);
   onProgress({ phase: 'config', file: 'config.json', loaded: 0, total: 0 });
   const configJson = await required(folder, 'config.json', folder.json('config.json'));
   const generation = await folder.json('generation_config.json');

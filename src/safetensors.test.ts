@@ -16,12 +16,14 @@ function fileOf(header: unknown, dataBytes: number, text = JSON.stringify(header
   return bytes;
 }
 
+const notRead = () => Promise.reject(new Error('only streamed'));
+
 /** A source that gives `bytes` in pieces of `step`, whatever `size` says. */
 function sourceOf(bytes: Uint8Array<ArrayBuffer>, step: number, size = bytes.length): ByteSource {
   async function* stream(start: number) {
     for (let at = start; at < bytes.length; at += step) yield bytes.slice(at, at + step);
   }
-  return { name: 'model.safetensors', size, stream };
+  return { name: 'model.safetensors', size, read: notRead, stream };
 }
 
 const signal = new AbortController().signal;
@@ -231,7 +233,7 @@ describe('readSafetensors', () => {
       }
     }
     const visitor = { header: () => Promise.reject(new Error('no room')), data: () => {} };
-    const reading = readSafetensors({ name: 'x', size: bytes.length, stream }, signal, visitor);
+    const reading = readSafetensors({ name: 'x', size: bytes.length, read: notRead, stream }, signal, visitor);
     await expect(reading).rejects.toThrow('no room');
     expect(freed).toBe(true);
   });

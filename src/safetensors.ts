@@ -171,7 +171,7 @@ export async function readSafetensors(
   let tensors: TensorInfo[] | undefined;
   let index = 0;
   let position = 0; // in the data
-  for await (const piece of source.stream(0, signal)) {
+  for await (const piece of source.stream(0, size, signal)) {
     let rest = piece;
     while (!tensors && rest.length > 0) {
       const part = rest.subarray(0, head.length - filled);
