@@ -19,6 +19,11 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
   ],
   unsupported: ['This model or browser is not supported', 'Sterna runs BitNet b1.58 models, in browsers with SIMD.'],
   download: ['A file could not be fetched', 'Check the connection and the address, then try again.'],
+  offline: [
+    'The server cannot be reached',
+    'Check the connection, then try again. Models kept in this browser still load.',
+  ],
+  quota: ['The browser has no room to keep the model', 'Remove other models or free disk space, then try again.'],
   'no-tokenizer': ['The model came without a tokenizer', 'Add tokenizer.json and tokenizer_config.json to its files.'],
   'out-of-memory': [
     'The browser refused the memory',

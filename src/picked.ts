@@ -21,7 +21,7 @@ export function openPicked(files: File[], { signal }: Opening): Folder {
     key: '',
     version: '',
     files: files.map((file) => ({
-      path: file.webkitRelativePath.split('/').slice(1).join('/') || file.name,
+      path: pathOf(file).split('/').slice(1).join('/') || file.name,
       size: file.size,
     })),
     file: undefined,

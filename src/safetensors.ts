@@ -150,3 +150,53 @@ function readTensor(name: string, value: unknown, file: string): TensorInfo {
   if (size !== end - begin) throw bad(file, `${what}: bytes do not match dtype and shape`, end - begin, size);
   return { name, dtype: dtype as Dtype, shape, begin, end };
 }
+
+/**
+ * Reads a safetensors file front to back in one pass, without keeping it: first the header, then the data of each
+ * tensor in the order of the file. Throws `bad-file` for a damaged or truncated file, what the source throws, and what
+ * the visitor throws; nothing is read after that.
+ */
+export async function readSafetensors(
+  source: ByteSource,
+  signal: AbortSignal,
+  visitor: SafetensorsVisitor,
+): Promise<void> {
+  const { name: file, size } = source;
+  let head = new Uint8Array(prefixBytes);
+  let filled = 0;
+  let tensors: TensorInfo[] | undefined;
+  let index = 0;
+  let position = 0; // in the data
+  for await (const piece of source.stream(0, size, signal)) {
+    let rest = piece;
+    while (!tensors && rest.length > 0) {
+      const part = rest.subarray(0, head.length - filled);
+      head.set(part, filled);
+      filled += part.length;
+      rest = rest.subarray(part.length);
+      if (filled < head.length) continue;
+      if (filled === prefixBytes) {
+        const whole = new Uint8Array(prefixBytes + headerBytes(head, size, file));
+        whole.set(head);
+        head = whole;
+        continue;
+      }
+      const header = parseHeader(head, size, file);
+      tensors = [...header.tensors.values()];
+      await visitor.header(header);
+    }
+    while (tensors && rest.length > 0) {
+      while (tensors[index]?.end === position) index++;
+      const tensor = tensors[index];
+      if (!tensor) throw bad(file, 'longer than its size', filled + position + rest.length, size);
+      const chunk = rest.subarray(0, tensor.end - position);
+      const waiting = visitor.data(tensor, position - tensor.begin, chunk);
+      if (waiting) await waiting;
+      position += chunk.length;
+      rest = rest.subarray(chunk.length);
+    }
+  }
+  // A file may hold a header alone, so the end is judged by the count of bytes.
+  if (filled + position !== size || !tensors)
+    throw bad(file, 'truncated', filled + position, Math.max(size, prefixBytes));
+}
