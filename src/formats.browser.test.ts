@@ -57,10 +57,18 @@ describe.each(kernels)('tiles for %s', (kernel) => {
     const tiles = tilesOf(right.memory, right.plan);
     expect(tiles.some((byte) => byte !== 0 && byte !== 0x55)).toBe(true);
     for (const [name, { files, i2sOrder }] of Object.entries(sources)) {
-      const filled = await fillMemory(module, files, { ...options, kernel, shared: true, ...(i2sOrder ? { i2sOrder } : {}) });
+      const filled = await fillMemory(module, files, {
+        ...options,
+        kernel,
+        shared: true,
+        ...(i2sOrder ? { i2sOrder } : {}),
+      });
       const other = tilesOf(filled.memory, filled.plan);
       expect(other.length, name).toBe(tiles.length);
-      expect(other.findIndex((byte, i) => byte !== tiles[i]), name).toBe(-1);
+      expect(
+        other.findIndex((byte, i) => byte !== tiles[i]),
+        name,
+      ).toBe(-1);
       const scales = matricesOf(filled.plan).map(({ scale }) => scale);
       for (const [i, { scale }] of matricesOf(right.plan).entries()) {
         // bitlin holds float32 reciprocals, TQ types f16: each within its rounding of the bf16 scale

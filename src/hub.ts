@@ -54,7 +54,7 @@ export async function openHub(source: HubSource, { signal, report, patience }: O
   return {
     name: repo,
     address: `${hubUrl}/${repo}`,
-    key: `hub:${hubUrl}/${repo}@${revision}${file === undefined ? '' : `#${file}`}`,
+    key: hubKey(source),
     version: commit,
     files,
     file,
@@ -67,6 +67,12 @@ export async function openHub(source: HubSource, { signal, report, patience }: O
       return listing && withRetries(callFor(path), signal, () => readChecked(listing, sourceOf, signal));
     },
   };
+}
+
+/** `hub:https://huggingface.co/owner/name@main`, with `#file` where the source names one. */
+export function hubKey(source: HubSource): string {
+  const { repo, revision = 'main', file } = checked(source);
+  return `hub:${checkedHub(source.hubUrl ?? HUB)}/${repo}@${revision}${file === undefined ? '' : `#${file}`}`;
 }
 
 /** What every call of the hub's client is given. */
@@ -83,8 +89,8 @@ async function list(client: Client, repo: string, revision: string): Promise<{ c
     if (!/^[0-9a-f]{40,64}$/.test(commit)) throw new Error(`no commit, but ${commit}`);
     const files: Listing[] = [];
     const entries = listFiles({ ...client, repo: { type: 'model', name: repo }, revision: commit, recursive: true });
-    for await (const { type, path, size, lfs } of entries) {
-      if (type === 'file') files.push({ path, size, ...(lfs ? { sha256: lfs.oid } : {}) });
+    for await (const { type, path, size, lfs, oid } of entries) {
+      if (type === 'file') files.push({ path, size, oid, ...(lfs ? { sha256: lfs.oid } : {}) });
     }
     return { commit, files };
   } catch (error) {

@@ -1,12 +1,25 @@
-/** Loads a model in the engine worker: files -> configuration -> plan -> packed memory -> pool. */
-import { templateOf } from './chat-template';
-import { createPacker } from './checkpoint';
-import { generationDefaults, type ModelConfig, parseConfig } from './config';
-import type { ByteSource } from './download';
+/**
+ * Loads a model in the engine worker: source -> description -> plan -> weights in memory (from the store, or downloaded,
+ * packed and kept) -> pool.
+ */
+import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
 import { SternaError } from './errors';
-import { chooseKernel, instantiateKernels } from './kernels';
-import { ABORT, createMemory, type MemoryPlan, planMemory, REQUEST } from './memory';
-import { type Origin, openOrigin } from './origin';
+import { chooseI2sOrder } from './i2s-order';
+import { chooseKernel, instantiateKernels, type KernelChoice, type Kernels } from './kernels';
+import { ABORT, createMemory, type MemoryPlan, REQUEST } from './memory';
+import {
+  type CheckedOptions,
+  checkOptions,
+  countParameters,
+  type Layout,
+  layOut,
+  lmHeadOf,
+  sharing,
+  threadCount,
+} from './options';
+import { type Origin, openOrigin, sourceKey } from './origin';
+import { createPacker, fillPadding, type Packer } from './packer';
+import { storedSize } from './parts';
 import { type Pool, type Spawn, startPool } from './pool';
 import { createReport, type Report } from './progress';
 import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
@@ -107,30 +120,14 @@ interface Loading {
   times: LoadTimes;
 }
 
-function contextLength(wanted: number | undefined, { maxPositions }: ModelConfig): number {
-  if (wanted === undefined) return Math.min(maxPositions, 4096);
-  if (!Number.isInteger(wanted) || wanted < 1 || wanted > maxPositions) {
-    throw new SternaError('bad-input', 'contextLength', {
-      got: String(wanted),
-      expected: `an integer from 1 to ${maxPositions}`,
-    });
-  }
-  return wanted;
-}
-
-function oneOf<T extends string>(name: string, value: T | undefined, allowed: readonly T[], fallback: T): T {
-  const chosen = value ?? fallback;
-  if (!allowed.includes(chosen))
-    throw new SternaError('bad-input', name, { got: String(chosen), expected: allowed.join(' or ') });
-  return chosen;
-}
-
-/** A file that a model cannot do without. */
-async function required<T>(folder: Origin, file: string, opened: Promise<T | null | undefined>): Promise<T> {
-  const value = await opened;
-  if (value !== null && value !== undefined) return value;
-  const facts = { file, got: 'nothing', expected: `a file in ${folder.address}` };
-  throw new SternaError('bad-file', 'there is no such file, or it may not be read', facts);
+interface Filled {
+  layout: Layout;
+  memory: WebAssembly.Memory;
+  packer: Packer;
+  order: I2sOrder | undefined;
+  /** Where the weights are kept. */
+  kept: Filling['kept'];
+  fromStore: boolean;
 }
 
 /**
@@ -145,28 +142,16 @@ export async function loadModel(
   signal: AbortSignal,
 ): Promise<LoadedModel> {
   const start = performance.now();
-  const known = ['threads', 'kernel', 'contextLength', 'kvCache', 'lmHead'];
-  const unknown = Object.keys(options).find((name) => !known.includes(name));
-  if (unknown) throw new SternaError('bad-input', 'unknown option', { got: unknown, expected: known.join(', ') });
-  const kernelWanted = oneOf('kernel', options.kernel, ['auto', 'dot32', 'dot16', 'lut8'], 'auto');
-  const kvCache = oneOf('kvCache', options.kvCache, ['bf16', 'f32'], 'bf16');
-  const headWanted = oneOf('lmHead', options.lmHead, ['auto', 'bf16', 'int8'], 'auto');
-  const { shared, reason } = sharing();
-  checkThreads(options.threads);
-
-  const folder = await openOrigin(source, signal);
-  onProgress({ phase: 'config', file: 'config.json', loaded: 0, total: 0 });
-  const configJson = await required(folder, 'config.json', folder.json('config.json'));
-  const generation = await folder.json('generation_config.json');
-  const config = parseConfig(configJson, generation, 'config.json');
-  const defaults = generationDefaults(generation);
-  const { threads, threadsReason } = shared
-    ? threadCount(options.threads, config)
-    : { threads: 1, threadsReason: `one thread: ${reason}` };
-  const context = contextLength(options.contextLength, config);
-  const lmHead =
-    headWanted === 'auto' ? (config.vocab * config.hidden * 2 <= BF16_HEAD_BYTES ? 'bf16' : 'int8') : headWanted;
-  const choice = await chooseKernel(kernelWanted, shared);
+  const times: LoadTimes = { describe: 0, network: 0, pack: 0, hash: 0, store: 0, read: 0, start: 0 };
+  const checked = checkOptions(options);
+  const report = createReport(onProgress);
+  const sharingHere = sharing();
+  const { shared } = sharingHere;
+  const found = await findModel(source, checked.cache, report, signal);
+  const { description, text } = found;
+  const { config } = description;
+  const { threads, threadsReason } = threadCount(checked.threads, config, sharingHere);
+  const choice = await chooseKernel(checked.kernel, shared);
   signal.throwIfAborted();
   const tokenizer = text && createTokenizer(text.tokenizer, text.config);
   times.describe = performance.now() - start;

@@ -1,11 +1,11 @@
 /** Where a model comes from: a repository on the hub, a folder or file on a web server, or files of the user. */
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
-import { openHub } from './hub';
+import { hubKey, openHub } from './hub';
 import { openPicked } from './picked';
 import type { SourceRecord } from './protocol';
 import { defaultPatience, type Patience, type RetryEvent } from './request';
-import { openWeb } from './web';
+import { openWeb, webKey } from './web';
 
 /** A file as its origin lists it. */
 export interface Listing {
@@ -14,6 +14,8 @@ export interface Listing {
   size: number;
   /** Digest of the whole file in lower-case hex, where the origin tells it. */
   sha256?: string;
+  /** What the origin calls the content, where it tells it (git's object id). */
+  oid?: string;
 }
 
 /** What every kind of origin brings by itself. */
@@ -73,6 +75,12 @@ export async function openOrigin(
     return content === undefined ? undefined : parse(content, path);
   };
   return { ...folder, text, json };
+}
+
+/** The key of a source, without asking anyone. */
+export function sourceKey(source: SourceRecord): string {
+  if (Array.isArray(source)) return '';
+  return 'repo' in source ? hubKey(source) : webKey(source.url);
 }
 
 async function openFolder(source: SourceRecord, opening: Opening): Promise<Folder> {

@@ -253,21 +253,7 @@ export interface ModelInfo {
 /** A comlink reply: errors travel as records, since cloning an Error loses its fields. */
 export type Reply<T> = { value: T } | { error: ErrorRecord };
 
-/** A repository on the Hugging Face hub. */
-export interface HubSource {
-  /** `owner/name`. */
-  repo: string;
-  /** Branch, tag or commit. Default `main`. */
-  revision?: string;
-  /** The weight file in the repository, where it holds several. */
-  file?: string;
-  /** Access token (`hf_...`) for a gated or private repository. It is sent to the hub only. */
-  token?: string;
-  /** Another hub. Default https://huggingface.co */
-  hubUrl?: string;
-}
-
-/** Where a model comes from, as it can be posted: a repository, a folder or weight file on a web server, or files. */
+/** Where a model comes from, as it can be posted. */
 export type SourceRecord = HubSource | { url: string | URL } | File[];
 
 export interface LoadRequest {

@@ -46,7 +46,7 @@ export async function openWeb(url: string | URL, { signal, report, patience }: O
   return {
     name: file ?? (folder.pathname.split('/').at(-2) || folder.host),
     address,
-    key: `url:${address}`,
+    key: webKey(url),
     version: weights ? `${weights.etag ?? weights.modified ?? ''} ${weights.size}` : '',
     files: undefined,
     file,
@@ -57,6 +57,13 @@ export async function openWeb(url: string | URL, { signal, report, patience }: O
     // No range here: so the server may compress, which makes a tokenizer.json five times smaller.
     bytes: (path) => withRetries(callFor(path), signal, () => readWhole(urlOf(path), callFor(path), signal)),
   };
+}
+
+/** `url:` and the address of the folder or file. */
+export function webKey(url: string | URL): string {
+  const { folder, file } = parseAddress(url);
+  if (file !== undefined) folder.pathname += encodeURIComponent(file);
+  return `url:${folder.href}`;
 }
 
 function parseAddress(address: string | URL): { folder: URL; file: string | undefined } {
