@@ -99,15 +99,6 @@ async function open(
     kvCache: 'bf16',
     lmHead: 'bf16',
     ...options,
-  });
-  const source = {
-    name: 'model.safetensors',
-    size: files.weights.length,
-    read: async (from: number, to: number) => files.weights.slice(from, to),
-    async *stream() {
-      const odd = 100_003; // pieces that end anywhere
-      for (let at = 0; at < files.weights.length; at += odd) yield files.weights.subarray(at, at + odd);
-    },
   };
   const { plan, memory } = await fill(module, planOptions, shared);
   const { config } = plan;
