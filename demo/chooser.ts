@@ -1,11 +1,11 @@
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { type CachedModel, type LoadOptions, listModels, type StorageFacts, storageFacts } from '../src/index';
 import './inspection-card';
-import { knownModel } from './known-models';
+import { titleOf } from './known-models';
 import { icons } from './mark';
 import { modelList } from './model-list';
 import './other-model';
-import { isEmbedded, nameOf, type PageSource, sameSource } from './source';
+import { isEmbedded, type PageSource, sameSource } from './source';
 import './storage-panel';
 import { roomWords } from './storage-panel';
 
@@ -73,7 +73,7 @@ export class Chooser extends LitElement {
   get #title(): string {
     if (this.view === 'list') return 'Choose a model';
     if (this.view === 'storage') return 'On this device';
-    return knownModel(this.view.source)?.name ?? nameOf(this.view.source);
+    return titleOf(this.view.source);
   }
 
   #back(): TemplateResult {
@@ -96,6 +96,7 @@ export class Chooser extends LitElement {
     return html`<sterna-storage
       .models=${this.models}
       .facts=${this.facts}
+      .running=${this.running}
       .loading=${this.loading}
       @look=${this.#look}
       @stored=${this.#refresh}
@@ -113,8 +114,8 @@ export class Chooser extends LitElement {
 
   #footer(): TemplateResult {
     return html`<footer>
-      <span class="hint">${this.facts ? roomWords(this.facts) : 'This browser keeps no models here'}</span>
-      <button data-testid="open-storage" @click=${() => this.#go('storage')}>Manage storage</button>
+      <span class="hint">${this.facts ? roomWords(this.facts) : 'This browser keeps no models for this page'}</span>
+      <button data-testid="open-storage" @click=${() => this.#go('storage')}>Storage</button>
     </footer>`;
   }
 

@@ -1,5 +1,6 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { bytes } from './figures';
+import { titleOf } from './known-models';
 import type { Loading } from './loading';
 import { mark } from './mark';
 import { keptWords, shareOf } from './on-device';
@@ -60,14 +61,16 @@ function failure({ problem, progress, kept, source }: Loading, { load, discard, 
 /** What stands where the conversation will be: `content` while there is no model to invite to. */
 export function front(loading: Loading, content: TemplateResult | undefined, actions: FrontActions): TemplateResult {
   const story = isEmbedded(loading.source);
+  const [title, lead] = content
+    ? [titleOf(loading.source), 'A language model that would answer here, in this tab.']
+    : story
+      ? ['A small storyteller, on your own processor', 'It reads your wish and writes a short story, here in this tab.']
+      : ['A language model, on your own processor', 'It answers here, in this tab.'];
   return html`
     <div class="front">
       ${mark(104)}
-      <h2>${story ? 'A small storyteller, on your own processor' : 'A language model, on your own processor'}</h2>
-      <p class="lead">
-        ${story ? 'It reads your wish and writes a short story, here in this tab.' : 'It answers here, in this tab.'}
-        No server, no account.
-      </p>
+      <h2>${title}</h2>
+      <p class="lead">${lead} No server, no account.</p>
       ${content ?? (loading.model ? invitation(story, actions) : loadState(loading, actions))}
     </div>
   `;

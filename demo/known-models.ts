@@ -1,5 +1,5 @@
 import type { HubSource } from '../src/index';
-import { isRepository, type PageSource, sameSource } from './source';
+import { isRepository, nameOf, type PageSource, sameSource } from './source';
 
 /** A model that the page offers by name. Sizes and licences are those its repository states. */
 export interface KnownModel {
@@ -15,7 +15,7 @@ export interface KnownModel {
 export const knownModels: readonly KnownModel[] = [
   {
     name: 'BitNet b1.58 2B 4T',
-    about: 'Microsoft. 2.4 billion parameters, general chat in English',
+    about: 'Microsoft. General chat in English, 2.4 billion parameters',
     licence: 'MIT',
     bytes: 1_182_000_000,
     source: { repo: 'microsoft/bitnet-b1.58-2B-4T' },
@@ -29,14 +29,14 @@ export const knownModels: readonly KnownModel[] = [
   },
   {
     name: 'Ternary Bonsai 4B',
-    about: 'Prism ML. Chat, a ternary Qwen3; answers better, and needs twice the time',
+    about: 'Prism ML. Chat, a ternary Qwen3',
     licence: 'Apache 2.0',
     bytes: 1_137_806_656,
     source: { repo: 'prism-ml/Ternary-Bonsai-4B-gguf', file: 'Ternary-Bonsai-4B-Q2_0_g64.gguf' },
   },
   {
     name: 'Falcon-E 1B Instruct',
-    about: 'Technology Innovation Institute. Chat, the smallest of these',
+    about: 'Technology Innovation Institute. Chat',
     licence: 'Falcon LLM licence',
     bytes: 666_324_256,
     source: { repo: 'tiiuae/Falcon-E-1B-Instruct-GGUF', file: 'ggml-model-i2_s.gguf' },
@@ -49,6 +49,10 @@ export const knownModels: readonly KnownModel[] = [
     source: { repo: 'tiiuae/Falcon-E-3B-Instruct-GGUF', file: 'ggml-model-i2_s.gguf' },
   },
 ];
+
+/** A model's name to people: its own, or what its source suggests. */
+export const titleOf = (source: PageSource, name?: string): string =>
+  knownModel(source)?.name ?? (name || nameOf(source));
 
 /** The known model that a source names; undefined for any other. */
 export const knownModel = (source: PageSource): KnownModel | undefined =>

@@ -1,7 +1,7 @@
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { ModelInfo } from '../src/index';
 import { bytes, count, millions } from './figures';
-import { knownModel } from './known-models';
+import { knownModel, titleOf } from './known-models';
 import { icons } from './mark';
 import { embeddedCard, isEmbedded, originOf, type PageSource } from './source';
 
@@ -42,7 +42,7 @@ export class ModelCard extends LitElement {
         </button>
         <div id="card-body" class="card-body">
           <h2>${this.#name}</h2>
-          ${isEmbedded(this.source) ? this.#story() : html`<p>Opened from ${originOf(this.source)}</p>`}
+          ${isEmbedded(this.source) ? this.#story() : html`<p>From ${originOf(this.source)}</p>`}
           ${info ? this.#facts(info) : nothing}
           <p class="privacy">It runs on your own processor. Nothing you write leaves this device.</p>
           <button data-testid="choose-model" @click=${this.#change}>Change model</button>
@@ -52,7 +52,7 @@ export class ModelCard extends LitElement {
   }
 
   get #name(): string {
-    return this.info?.name ?? (isEmbedded(this.source) ? 'tiny-stories-ternary' : 'Model');
+    return titleOf(this.source, this.info?.name);
   }
 
   #story(): TemplateResult {

@@ -1,9 +1,9 @@
 import { html, type TemplateResult } from 'lit';
 import type { CachedModel } from '../src/index';
 import { bytes } from './figures';
-import { knownModel, knownModels } from './known-models';
+import { knownModel, knownModels, titleOf } from './known-models';
 import { cachedOf, percent, shareOf } from './on-device';
-import { embedded, isEmbedded, nameOf, originOf, type PageSource, sameSource } from './source';
+import { embedded, isEmbedded, originOf, type PageSource, sameSource } from './source';
 
 interface Entry {
   name: string;
@@ -15,7 +15,7 @@ interface Entry {
 
 const embeddedEntry: Entry = {
   name: 'tiny-stories-ternary',
-  about: 'Writes very short stories. 5 million parameters, MIT',
+  about: 'Sterna. Very short stories in English, 5 million parameters. MIT',
   source: embedded,
 };
 
@@ -26,7 +26,7 @@ function entriesOf(models: readonly CachedModel[], hub: string | undefined): Ent
   });
   const others = models
     .filter((model) => !model.outdated && !isEmbedded(model.source) && !knownModel(model.source))
-    .map(({ name, source }) => ({ name: name || nameOf(source), about: originOf(source), source }));
+    .map(({ name, source }) => ({ name: titleOf(source, name), about: originOf(source), source }));
   return [embeddedEntry, ...known, ...others];
 }
 
@@ -40,7 +40,7 @@ function standing(entry: Entry, models: readonly CachedModel[]): readonly [Stand
   const size = entry.bytes ?? cached?.expectedBytes ?? 0;
   if (!cached) return ['no', `Download, about ${bytes(size)}`];
   const share = shareOf(cached);
-  return ['partly', `${percent(share)} here, about ${bytes(size * (1 - share))} to go`];
+  return ['partly', `${percent(share)} here, ${bytes(size * (1 - share))} to go`];
 }
 
 /** The models to choose from, each with what it is and whether it is here already. */

@@ -77,7 +77,7 @@ export function problemCard(problem: Problem, actions: unknown, more: unknown = 
     <section class="problem ${calm ? 'calm' : ''}" role="alert" data-testid="error" data-code=${problem.code}>
       <h2>${title}</h2>
       <p>${advice}</p>
-      ${calm ? nothing : html`<p class="problem-message">${problem.message}</p>`}
+      ${calm || problem.code === 'quota' ? nothing : html`<p class="problem-message">${problem.message}</p>`}
       ${more}
       <dl>
         <div><dt>Code</dt><dd><code>${problem.code}</code></dd></div>

@@ -2,9 +2,10 @@ import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import { type CachedModel, deleteModel, persistStorage, type StorageFacts, verifyModel } from '../src/index';
 import { bytes, plural } from './figures';
+import { titleOf } from './known-models';
 import { percent, shareOf } from './on-device';
 import { problemOf } from './problem';
-import { nameOf, originOf, type PageSource, sameSource } from './source';
+import { originOf, type PageSource, sameSource } from './source';
 
 /** An integrity check under way. */
 interface Check {
@@ -13,7 +14,7 @@ interface Check {
   attempt: AbortController;
 }
 
-const when = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short' });
+const when = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 
 /**
  * What is in the browser's storage, and what can be done with it. Events: `look` (CustomEvent with a source), `stored`
@@ -23,6 +24,7 @@ export class StoragePanel extends LitElement {
   static override properties = {
     models: { attribute: false },
     facts: { attribute: false },
+    running: { attribute: false },
     loading: { attribute: false },
     asked: { state: true },
     check: { state: true },
@@ -31,6 +33,8 @@ export class StoragePanel extends LitElement {
   };
   declare models: readonly CachedModel[];
   declare facts: StorageFacts | undefined;
+  /** What the page's model was loaded from; deleting it from storage leaves the model at work. */
+  declare running: PageSource | undefined;
   /** What is being loaded now: it cannot be deleted. */
   declare loading: PageSource | undefined;
   /** The id of the model whose deletion is to be confirmed. */
@@ -59,8 +63,7 @@ export class StoragePanel extends LitElement {
   protected override render(): TemplateResult {
     return html`
       <section class="storage" data-testid="storage">
-        ${this.facts ? this.#room(this.facts) : nothing}
-        ${this.models.length === 0 ? html`<p>No model is stored on this device.</p>` : nothing}
+        ${this.facts ? this.#room(this.facts) : html`<p>This browser keeps no models for this page.</p>`}
         <ul class="stored">
           ${repeat(
             this.models,
@@ -98,7 +101,7 @@ export class StoragePanel extends LitElement {
 
   #row(model: CachedModel): TemplateResult {
     const { id, source, complete, outdated, usedAt } = model;
-    const name = model.name || nameOf(source);
+    const name = titleOf(source, model.name);
     const size = complete ? bytes(model.bytes) : `${bytes(model.bytes)}, ${percent(shareOf(model))} of it`;
     return html`
       <li data-testid="stored" data-id=${id} data-complete=${complete}>
@@ -132,9 +135,9 @@ export class StoragePanel extends LitElement {
     if (this.check?.id === id) {
       return html`<button data-testid="check-stop" @click=${() => this.check?.attempt.abort()}>Stop checking</button>`;
     }
-    const busy = this.loading !== undefined && sameSource(source, this.loading);
+    const [busy, runs] = [this.loading, this.running].map((other) => other !== undefined && sameSource(source, other));
     return html`
-      <button data-testid="stored-start" aria-label="${complete ? 'Start' : 'Resume'} ${name}" ?disabled=${busy} @click=${() => this.#look(source)}>
+      <button ?hidden=${runs} data-testid="stored-start" aria-label="${complete ? 'Start' : 'Resume'} ${name}" ?disabled=${busy} @click=${() => this.#look(source)}>
         ${complete ? 'Start' : 'Resume'}
       </button>
       ${
@@ -144,6 +147,7 @@ export class StoragePanel extends LitElement {
       }
       <button data-testid="delete" aria-label="Delete ${name}" ?disabled=${busy} @click=${() => this.#ask(id)}>Delete</button>
       ${busy ? html`<span class="hint">being loaded now</span>` : nothing}
+      ${runs ? html`<span class="hint">in use</span>` : nothing}
     `;
   }
 
@@ -208,6 +212,8 @@ export class StoragePanel extends LitElement {
 
 /** How much room there is, in one sentence. */
 export const roomWords = ({ models, free }: StorageFacts): string =>
-  `${bytes(models)} of models on this device, room for ${bytes(free)} more`;
+  models > 0
+    ? `${bytes(models)} of models on this device, room for ${bytes(free)} more`
+    : `No models on this device yet, room for ${bytes(free)}`;
 
 customElements.define('sterna-storage', StoragePanel);

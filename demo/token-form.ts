@@ -24,7 +24,6 @@ export function tokenForm(source: HubSource, use: (source: HubSource) => void): 
           autocomplete="off"
           spellcheck="false"
           aria-describedby="token-hint"
-          required
         />
         <button class="primary" data-testid="token-use">Use it</button>
       </div>
