@@ -4,9 +4,9 @@ import { titleOf } from './known-models';
 import type { Loading } from './loading';
 import { mark } from './mark';
 import { keptWords, shareOf } from './on-device';
-import { problemCard } from './problem';
+import { problemCard, wantsToken } from './problem';
 import { loadProgress } from './progress';
-import { embedded, isEmbedded, isRepository, type PageSource } from './source';
+import { embedded, isEmbedded, type PageSource } from './source';
 import { tokenForm } from './token-form';
 
 const storySuggestions = [
@@ -43,7 +43,7 @@ function failure({ problem, progress, kept, source }: Loading, { load, discard, 
   const partly = kept && !kept.complete ? kept : undefined;
   const toGo = partly && progress?.total ? `, ${bytes(progress.total * (1 - shareOf(partly)))} to go` : '';
   const again = partly ? `Resume${toGo}` : code === 'aborted' ? 'Load the model' : 'Try again';
-  const asksForToken = code === 'gated' && isRepository(source);
+  const asksForToken = wantsToken(problem!, source);
   const buttons = html`
     <button class=${asksForToken ? '' : 'primary'} data-testid="retry" @click=${() => load()}>${again}</button>
     ${partly ? html`<button data-testid="discard" @click=${discard}>Delete what is here</button>` : nothing}

@@ -3,7 +3,7 @@ import { deleteModel, type Inspection, inspect, type LoadOptions, listModels } f
 import { bytes, millions } from './figures';
 import { knownModel } from './known-models';
 import { cachedOf } from './on-device';
-import { type Problem, problemCard, problemOf } from './problem';
+import { type Problem, problemCard, problemOf, wantsToken } from './problem';
 import { hostOf, isRepository, nameOf, originOf, type PageSource, pageOf } from './source';
 import { tokenForm } from './token-form';
 
@@ -75,12 +75,11 @@ export class InspectionCard extends LitElement {
   #failure(problem: Problem): TemplateResult {
     const { source } = this;
     const again = html`<button data-testid="look-again" @click=${() => this.#look(source)}>Try again</button>`;
-    const token =
-      problem.code === 'gated' && isRepository(source)
-        ? tokenForm(source, (withToken) => {
-            this.source = withToken;
-          })
-        : nothing;
+    const token = wantsToken(problem, source)
+      ? tokenForm(source, (withToken) => {
+          this.source = withToken;
+        })
+      : nothing;
     return problemCard(problem, again, token);
   }
 

@@ -1,13 +1,13 @@
 import { html, nothing, type TemplateResult } from 'lit';
-import { SternaError } from '../src/index';
+import { type HubSource, SternaError } from '../src/index';
 import { bytes } from './figures';
 import { isRepository, type PageSource } from './source';
 
 type Code = SternaError['code'];
 
-/** An error as the page shows it. `gated` is a download that the server refuses to this visitor. */
+/** An error as the page shows it. `gated` and `hidden` are downloads that a hub refuses to this visitor. */
 export interface Problem {
-  code: Code | 'gated' | 'unknown';
+  code: Code | 'gated' | 'hidden' | 'unknown';
   message: string;
   facts: readonly (readonly [name: string, value: string])[];
 }
@@ -31,6 +31,10 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
     'This model is given on conditions',
     'Its makers want to know who takes it. Accept their conditions on the page of the model, make an access token in your account there, and enter it here.',
   ],
+  hidden: [
+    'There is no such model, or it is private',
+    'Check its name. A private one opens with an access token of an account that may read it.',
+  ],
   offline: [
     'The server cannot be reached',
     'Connect to the network and try again. Models that are on this device start without it.',
@@ -52,18 +56,21 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
 export function problemOf(error: unknown, source?: PageSource): Problem {
   if (!(error instanceof SternaError)) return { code: 'unknown', message: String(error), facts: [] };
   const { code, message, file, expected, got } = error;
-  const named = code === 'quota' ? (['Needed', 'Free'] as const) : (['Expected', 'Found'] as const);
-  const facts = [
-    ['File', file],
-    [named[0], expected],
-    [named[1], got],
-  ].flatMap(([name, value]) => {
-    if (value === undefined) return [];
-    return [[String(name), code === 'quota' && typeof value === 'number' ? bytes(value) : String(value)] as const];
-  });
-  const refused = code === 'download' && /^HTTP 40[13]\b/.test(String(got));
-  return { code: refused && isRepository(source) ? 'gated' : code, message, facts };
+  const [wanted, found] = code === 'quota' ? ['Needed', 'Free'] : ['Expected', 'Found'];
+  const shown = (value: string | number) => (code === 'quota' && typeof value === 'number' ? bytes(value) : `${value}`);
+  const facts = [['File', file] as const, [wanted!, expected] as const, [found!, got] as const].flatMap(
+    ([name, value]) => (value === undefined ? [] : [[name, shown(value)] as const]),
+  );
+  const refused = code === 'download' && isRepository(source) && /^HTTP 40[13]\b/.test(String(got));
+  return { code: refused ? (/GatedRepo/.test(String(got)) ? 'gated' : 'hidden') : code, message, facts };
 }
+
+/** Whether an access token may help, or another than the one that was given. */
+export const wantsToken = ({ code }: Problem, source: PageSource): source is HubSource =>
+  isRepository(source) &&
+  (code === 'gated' ||
+    code === 'hidden' ||
+    (source.token !== undefined && (code === 'download' || code === 'bad-input')));
 
 /** Whether only loading the model again can help. */
 export const isFatal = ({ code }: Problem): boolean =>

@@ -76,13 +76,14 @@ export class StoragePanel extends LitElement {
   }
 
   #room(facts: StorageFacts): TemplateResult {
-    const { models, used, quota, persisted } = facts;
+    const { used, quota, persisted } = facts;
     return html`
       <div class="room" data-testid="quota">
         <p>${roomWords(facts)}</p>
         <meter min="0" max=${quota} value=${used} aria-label="Storage in use">${bytes(used)}</meter>
         <p class="hint">
-          Models take ${bytes(models)}; this site in all ${bytes(used)} of the ${bytes(quota)} that the browser allows.
+          This site takes ${bytes(used)} in all, of the ${bytes(quota)} that the browser allows it. How much room the disk
+          really has, it does not tell.
         </p>
       </div>
       <div class="room" role="status">
@@ -213,7 +214,7 @@ export class StoragePanel extends LitElement {
 /** How much room there is, in one sentence. */
 export const roomWords = ({ models, free }: StorageFacts): string =>
   models > 0
-    ? `${bytes(models)} of models on this device, room for ${bytes(free)} more`
-    : `No models on this device yet, room for ${bytes(free)}`;
+    ? `${bytes(models)} of models on this device; the browser allows about ${bytes(free)} more`
+    : `No models on this device yet; the browser allows about ${bytes(free)}`;
 
 customElements.define('sterna-storage', StoragePanel);
