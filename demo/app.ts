@@ -225,16 +225,22 @@ class App extends LitElement {
 
   async #load(source = this.#loading.source): Promise<void> {
     this.question = undefined;
-    const active = document.activeElement !== document.body;
+    const asked = document.activeElement !== document.body; // by somebody who is at work here: focus goes along
     history.replaceState(null, '', location.pathname + writeAddress(location.search, source) + location.hash);
     const loaded = this.#loading.start(source);
     await this.updateComplete;
-    if (active) this.querySelector<HTMLElement>('[data-testid=cancel-load]')?.focus();
+    if (asked) this.#focus('cancel-load');
     await loaded;
     const { model, problem } = this.#loading;
-    if (!model) return;
-    this.said = problem ? '' : `${model.info.name} is ready`;
-    if (document.activeElement === document.body) this.#composer.value?.focusBox();
+    this.said = model ? `${model.info.name} is ready` : '';
+    await this.updateComplete;
+    if (document.activeElement !== document.body) return;
+    if (model) this.#composer.value?.focusBox();
+    else if (asked && problem) this.#focus('retry');
+  }
+
+  #focus(testId: string): void {
+    this.querySelector<HTMLElement>(`[data-testid=${testId}]`)?.focus();
   }
 
   #loadChanged(): void {

@@ -62,7 +62,7 @@ export class StoragePanel extends LitElement {
 
   protected override render(): TemplateResult {
     return html`
-      <section class="storage" data-testid="storage">
+      <section class="storage" tabindex="-1" aria-label="Stored models" data-testid="storage">
         ${this.facts ? this.#room(this.facts) : html`<p>This browser keeps no models for this page.</p>`}
         <ul class="stored">
           ${repeat(
@@ -166,6 +166,7 @@ export class StoragePanel extends LitElement {
     this.asked = undefined;
     try {
       await deleteModel(id);
+      this.querySelector<HTMLElement>('.storage')?.focus(); // the row goes, and its buttons with it
     } catch (error) {
       this.#say(id, `It could not be deleted: ${problemOf(error).message}`);
     }
