@@ -1,12 +1,16 @@
 /** A model in memory with its pool, below the public API: passes of any rows, with a tap, with memory made dirty. */
+
 import type { Tap } from '../src/forward';
-import { compileKernels } from '../src/kernels';
-import { readWeights } from '../src/loader';
+import { compileKernels, instantiateKernels } from '../src/kernels';
 import type { KernelName } from '../src/memory';
-import { type MemoryPlan, planMemory } from '../src/memory';
+import { createMemory, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';
 import { type Pool, type Row, type Spawn, startPool } from '../src/pool';
+import type { ReferenceModel } from '../src/reference';
 import { logitsView } from '../src/session';
-import { configOf, type ModelFiles } from './reading';
+import type { I2sOrder } from '../src/ternary';
+import { type Files, fillMemory } from './filling';
+import { plantModel } from './plant';
+import { asFiles, type ModelFiles } from './reading';
 
 export interface MachineOptions {
   kernel: KernelName;
@@ -19,6 +23,8 @@ export interface MachineOptions {
   /** Default: shared memory, relaxed SIMD. */
   shared?: boolean;
   relaxed?: boolean;
+  /** How I2_S weights are read. Default x86. */
+  i2sOrder?: I2sOrder;
 }
 
 export interface TestMachine {
@@ -47,16 +53,44 @@ export function endWorkers(): void {
   for (const worker of kernelWorkers.splice(0)) worker.terminate();
 }
 
+type Fill = (
+  module: WebAssembly.Module,
+  options: PlanOptions,
+  shared: boolean,
+) => Promise<{ plan: MemoryPlan; memory: WebAssembly.Memory }>;
+
 /** Loads as src/loader.ts does, but with every option of the plan, and without tokenizer and warm-up. */
-export async function openMachine(
-  files: ModelFiles,
+export function openMachine(
+  files: ModelFiles | Files,
+  options: MachineOptions,
+  aborted?: () => boolean,
+  tap?: (machine: Pick<TestMachine, 'plan' | 'memory' | 'words'>) => Tap,
+): Promise<TestMachine> {
+  const { i2sOrder = 'x86', ...rest } = options;
+  const all = 'weights' in files ? asFiles(files as ModelFiles) : files;
+  const fill: Fill = (module, planOptions, shared) => fillMemory(module, all, { ...planOptions, shared, i2sOrder });
+  return open(rest, fill, aborted, tap);
+}
+
+/** The same with a model that comes from no file (plant.ts). */
+export function openPlanted(model: ReferenceModel, options: MachineOptions): Promise<TestMachine> {
+  const fill: Fill = async (module, planOptions, shared) => {
+    const plan = planMemory(model.config, planOptions);
+    const memory = createMemory(plan.bytes, shared);
+    plantModel(model, instantiateKernels(module, memory), memory, plan);
+    return { plan, memory };
+  };
+  return open(options, fill);
+}
+
+async function open(
   { kernel, shared = true, relaxed = true, ...options }: MachineOptions,
+  fill: Fill,
   aborted: () => boolean = () => false,
   tap?: (machine: Pick<TestMachine, 'plan' | 'memory' | 'words'>) => Tap,
 ): Promise<TestMachine> {
-  const config = configOf(files);
   const { module } = await compileKernels(shared, relaxed);
-  const plan = planMemory(config, {
+  const planOptions: PlanOptions = {
     kernel,
     threads: 1,
     contextLength: 64,
@@ -65,16 +99,9 @@ export async function openMachine(
     kvCache: 'bf16',
     lmHead: 'bf16',
     ...options,
-  });
-  const source = {
-    name: 'model.safetensors',
-    size: files.weights.length,
-    async *stream() {
-      const odd = 100_003; // pieces that end anywhere
-      for (let at = 0; at < files.weights.length; at += odd) yield files.weights.subarray(at, at + odd);
-    },
   };
-  const memory = await readWeights(source, module, plan, shared, new AbortController().signal);
+  const { plan, memory } = await fill(module, planOptions, shared);
+  const { config } = plan;
   const words = new Int32Array(memory.buffer);
   const pool = await startPool(module, memory, plan, aborted, spawn, tap?.({ plan, memory, words }));
 
@@ -87,12 +114,11 @@ export async function openMachine(
     }
     return out;
   }
-  /** The plan lays out: weights, caches, RoPE tables, rows, buffers up to staging, scratch of each thread. */
+  /** The plan lays out: weights, RoPE tables, caches, rows of the pass, buffers, scratch of each thread. */
   function poison(): void {
     const bytes = new Uint8Array(memory.buffer);
-    bytes.fill(0xff, plan.layers[0]!.keys, plan.cosines);
-    bytes.fill(0xff, plan.hidden, plan.staging);
-    bytes.fill(0xff, plan.perThread[0]!.normed, plan.bytes);
+    bytes.fill(0xff, plan.layers[0]!.keys, plan.rowTokens);
+    bytes.fill(0xff, plan.hidden, plan.bytes);
   }
   return { pool, plan, memory, words, poison, logits };
 }

@@ -1,8 +1,10 @@
 /** Test machines with several threads: thread 0 may have to sleep, which a page must not do. */
 import { expose, transfer } from 'comlink';
+import type { ModelConfig } from '../src/config';
 import { type ErrorRecord, toRecord } from '../src/errors';
 import type { Row } from '../src/pool';
-import { endWorkers, type MachineOptions, openMachine, type TestMachine } from './machine';
+import { endWorkers, type MachineOptions, openMachine, openPlanted, type TestMachine } from './machine';
+import { randomModel } from './plant';
 import type { ModelFiles } from './reading';
 
 let machine: TestMachine;
@@ -10,6 +12,9 @@ let machine: TestMachine;
 const host = {
   async open(files: ModelFiles, options: MachineOptions): Promise<void> {
     machine = await openMachine(files, options);
+  },
+  async plant(config: ModelConfig, seed: number, options: MachineOptions): Promise<void> {
+    machine = await openPlanted(randomModel(config, seed), options);
   },
   /** Every time from dirty memory. */
   async logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>> {

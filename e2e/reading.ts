@@ -80,6 +80,16 @@ export function syntheticModel(checkpoint: Checkpoint): ModelFiles {
   return { config: checkpoint.config, generation: checkpoint.generation, weights: checkpointBytes(checkpoint) };
 }
 
+/** The same as the files of a folder. */
+export function asFiles({ config, generation, weights }: ModelFiles): Record<string, Uint8Array<ArrayBuffer>> {
+  const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  return {
+    'config.json': json(config),
+    'generation_config.json': json(generation),
+    'model.safetensors': weights,
+  };
+}
+
 export const configOf = ({ config, generation }: ModelFiles): ModelConfig =>
   parseConfig(config, generation, 'config.json');
 

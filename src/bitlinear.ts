@@ -5,7 +5,7 @@
  * Both give the same integers, and the same float32 afterwards.
  */
 import type { Machine } from './machine';
-import { CODES_STRIDE, type Matrix } from './memory';
+import { CODES_STRIDE, type Matrix, pad } from './memory';
 
 /** Quantised activations: where the codes and the records of row 0 lie, and how far apart rows are. */
 export interface Quantised {
@@ -15,8 +15,12 @@ export interface Quantised {
 }
 
 /** This thread's rows of a matrix: whole groups of 16. */
-export function rowRange(matrix: Matrix, rank: number, threads: number): { begin: number; rows: number } {
-  const groups = matrix.paddedRows / 16;
+export function rowRange(
+  { paddedRows }: Pick<Matrix, 'paddedRows'>,
+  rank: number,
+  threads: number,
+): { begin: number; rows: number } {
+  const groups = paddedRows / 16;
   const begin = Math.floor((groups * rank) / threads) * 16;
   return { begin, rows: Math.floor((groups * (rank + 1)) / threads) * 16 - begin };
 }
@@ -26,6 +30,22 @@ export function quantisedRows({ plan, rank }: Machine, n: number): Quantised {
   const own = plan.perThread[rank]!;
   if (n <= plan.smallRows) return { codes: own.codes, codesStride: CODES_STRIDE, records: own.records };
   return { codes: plan.codes, codesStride: plan.codesStride, records: plan.records };
+}
+
+/**
+ * Quantises one row of activations to its place.
+ * @param x f32[width]; @param copy also write the second copy of the codes, which the GEMV reads
+ */
+export function quantiseRow(
+  { kernels, plan }: Machine,
+  x: number,
+  width: number,
+  q: Quantised,
+  row: number,
+  copy: boolean,
+): void {
+  const [codes, record] = [q.codes + row * q.codesStride, q.records + row * plan.recordBytes];
+  kernels.quantise(x, width, pad(width, 64), codes, +copy, record);
 }
 
 /** This thread's part of a matrix: rows begin..begin + rows - 1, multiples of 16. */
@@ -74,7 +94,7 @@ function gemv(
   const { tables, sums } = plan.perThread[rank]!;
   const { at, paddedCols: cols, paddedRows, scale } = part.matrix;
   const codes = q.codes + row * q.codesStride;
-  const record = q.records + row * 16;
+  const record = q.records + row * plan.recordBytes;
   if (plan.kernel === 'dot32') k.gemvDot32(firstTile(part), codes, record, part.rows, cols, scale, to, +add);
   else if (plan.kernel === 'dot16') k.gemvDot16(firstTile(part), codes, record, part.rows, cols, scale, to, +add);
   else {
@@ -106,5 +126,5 @@ function gemm(
   const lanes = +(plan.kernel === 'lut8');
   k.gemmActivations(q.codes + row * q.codesStride, q.codesStride, count, matrix.paddedCols, lanes, activations);
   k.gemm8(dense, activations, rows, matrix.paddedCols, tables, accumulators, sums);
-  k.gemmStore(sums, q.records + row * 16, count, rows, matrix.scale, to, outBytes, +add);
+  k.gemmStore(sums, q.records + row * plan.recordBytes, count, rows, matrix.scale, to, outBytes, +add);
 }

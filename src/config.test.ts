@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { generationDefaults, parseConfig } from './config';
+import { countParameters, generationDefaults, parseConfig, ternaryWeights } from './config';
 import { SternaError } from './errors';
 
 const read = (path: string): Record<string, unknown> =>
@@ -27,11 +27,57 @@ const bitnet = {
   quantization_config: { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'offline' },
 };
 
+/** config.json of 1bitLLM/bitnet_b1_58-3B: LlamaConfig with two more keys. */
+const firstRecipe = {
+  architectures: ['BitnetForCausalLM'],
+  model_type: 'llama',
+  bos_token_id: 1,
+  eos_token_id: 2,
+  hidden_act: 'silu',
+  hidden_size: 3200,
+  input_bits: 8,
+  intermediate_size: 8640,
+  max_position_embeddings: 2048,
+  num_attention_heads: 32,
+  num_hidden_layers: 26,
+  num_key_value_heads: 32,
+  rms_norm_eps: 1e-5,
+  rope_scaling: null,
+  rope_theta: 10_000,
+  tie_word_embeddings: true,
+  vocab_size: 32_002,
+  weight_bits: 1,
+};
+
+/** config.json of a Llama-shaped model, as Falcon3-3B-Instruct-1.58bit: head_dim stands alone, the head is untied. */
+const llama = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  attention_bias: false,
+  mlp_bias: false,
+  bos_token_id: 11,
+  eos_token_id: 11,
+  head_dim: 256,
+  hidden_act: 'silu',
+  hidden_size: 3072,
+  intermediate_size: 9216,
+  max_position_embeddings: 32_768,
+  num_attention_heads: 12,
+  num_hidden_layers: 22,
+  num_key_value_heads: 4,
+  rms_norm_eps: 1e-6,
+  rope_scaling: null,
+  rope_theta: 1_000_042,
+  tie_word_embeddings: false,
+  vocab_size: 131_072,
+  quantization_config: { quant_method: 'bitnet', modules_to_not_convert: ['lm_head'] },
+};
+
 const quantization = (more: object) => ({ quantization_config: { ...bitnet.quantization_config, ...more } });
 
-function failure(change: object, generation?: unknown): SternaError {
+function failure(change: object, generation?: unknown, base: object = bitnet): SternaError {
   try {
-    parseConfig({ ...bitnet, ...change }, generation, 'config.json');
+    parseConfig({ ...base, ...change }, generation, 'config.json');
   } catch (error) {
     if (error instanceof SternaError) return error;
     throw error;
@@ -42,7 +88,7 @@ function failure(change: object, generation?: unknown): SternaError {
 describe('parseConfig', () => {
   test('reads 2B4T', () => {
     expect(parseConfig(bitnet, { eos_token_id: [128_001, 128_009] }, 'config.json')).toEqual({
-      modelType: 'bitnet',
+      family: 'bitnet',
       hidden: 2560,
       layers: 30,
       heads: 20,
@@ -54,6 +100,14 @@ describe('parseConfig', () => {
       ropeTheta: 500_000,
       rmsNormEps: 1e-5,
       gate: 'relu2',
+      subNorms: true,
+      qkNorm: false,
+      lmHead: 'tied',
+      ternaryEmbedding: false,
+      group: 0,
+      embeddingScale: 1,
+      residualScale: 1,
+      logitScale: 1,
       scaleSense: 'multiply',
       bos: 128_000,
       eos: [128_001, 128_009],
@@ -76,9 +130,72 @@ describe('parseConfig', () => {
     const small = parseConfig({ ...rest, vocab_size: 100 }, undefined, 'config.json');
     expect(small).toMatchObject({ bos: null, eos: [] });
     const { tie_word_embeddings, ...untied } = bitnet;
-    expect(() => parseConfig(untied, undefined, 'config.json')).toThrow(
-      /tie_word_embeddings.*expected true, got false/,
-    );
+    expect(parseConfig(untied, undefined, 'config.json')).toMatchObject({ lmHead: 'untied' });
+  });
+
+  test('reads the first b1.58 recipe', () => {
+    const expected = {
+      family: 'bitnet',
+      hidden: 3200,
+      layers: 26,
+      heads: 32,
+      kvHeads: 32,
+      headDim: 100,
+      ffn: 8640,
+      gate: 'silu',
+      subNorms: true,
+      lmHead: 'tied',
+      ropeTheta: 10_000,
+      rmsNormEps: 1e-5,
+      group: 0,
+      bos: 1,
+      eos: [2],
+    };
+    expect(parseConfig(firstRecipe, undefined, 'config.json')).toMatchObject(expected);
+    const bitnetType = { ...firstRecipe, model_type: 'bitnet', num_key_value_heads: undefined };
+    expect(parseConfig(bitnetType, undefined, 'config.json')).toMatchObject(expected);
+  });
+
+  test('reads a Llama-shaped model, and the class defaults of LlamaConfig', () => {
+    expect(parseConfig(llama, { eos_token_id: [11, 12] }, 'config.json')).toMatchObject({
+      family: 'llama',
+      hidden: 3072,
+      heads: 12,
+      kvHeads: 4,
+      headDim: 256,
+      gate: 'silu',
+      subNorms: false,
+      qkNorm: false,
+      lmHead: 'untied',
+      ropeTheta: 1_000_042,
+      rmsNormEps: 1e-6,
+      scaleSense: 'divide',
+      bos: 11,
+      eos: [11, 12],
+    });
+    const { tie_word_embeddings, rope_theta, rms_norm_eps, hidden_act, num_key_value_heads, head_dim, ...rest } = llama;
+    const { bos_token_id, eos_token_id, architectures, ...bare } = rest;
+    expect(parseConfig(bare, undefined, 'config.json')).toMatchObject({
+      kvHeads: 12,
+      headDim: 256,
+      gate: 'silu',
+      lmHead: 'untied',
+      ropeTheta: 10_000,
+      rmsNormEps: 1e-6,
+      bos: 1,
+      eos: [2],
+    });
+  });
+
+  test.each([
+    [{ head_dim: 128 }, { headDim: 128, hidden: 3072, heads: 12 }],
+    [{ head_dim: 100 }, { headDim: 100 }],
+    [{ tie_word_embeddings: true }, { lmHead: 'tied' }],
+    [quantization({ linear_class: 'autobitlinear', quantization_mode: 'online' }), { scaleSense: 'multiply' }],
+    [{ rope_scaling: { rope_type: 'default' } }, { ropeTheta: 1_000_042 }],
+    [{ num_key_value_heads: null }, { kvHeads: 12 }],
+  ])('accepts a Llama-shaped model with %j', (change, expected) => {
+    expect(parseConfig({ ...llama, ...change }, undefined, 'config.json')).toMatchObject(expected);
   });
 
   test.each([
@@ -88,6 +205,8 @@ describe('parseConfig', () => {
     [{ hidden_act: 'silu' }, { gate: 'silu' }],
     [quantization({ linear_class: 'bitlinear' }), { scaleSense: 'divide' }],
     [quantization({ modules_to_not_convert: ['lm_head'] }), { scaleSense: 'multiply' }],
+    [quantization({ quantization_mode: 'online' }), { scaleSense: 'multiply' }],
+    [{ hidden_size: 240 }, { headDim: 12 }],
     [{ num_key_value_heads: null }, { kvHeads: 20 }],
     [{ head_dim: 128 }, { headDim: 128 }],
     [
@@ -100,11 +219,13 @@ describe('parseConfig', () => {
   });
 
   test.each([
-    ['model_type', { model_type: 'llama' }, '"llama"'],
+    ['model_type', { model_type: 'mistral' }, '"mistral"'],
+    ['model_type', { model_type: 'qwen3' }, '"qwen3"'],
+    ['architectures', { model_type: 'llama' }, '["BitNetForCausalLM"]'],
     ['model_type', { model_type: undefined }, '""'],
     ['architectures', { architectures: ['BitNetModel'] }, '["BitNetModel"]'],
     ['hidden_act', { hidden_act: 'gelu' }, '"gelu"'],
-    ['tie_word_embeddings', { tie_word_embeddings: false }, 'false'],
+    ['tie_word_embeddings', { tie_word_embeddings: 'yes' }, '"yes"'],
     ['attention_bias', { attention_bias: true }, 'true'],
     ['mlp_bias', { mlp_bias: true }, 'true'],
     ['sliding_window', { sliding_window: 512 }, 512],
@@ -115,12 +236,13 @@ describe('parseConfig', () => {
     ['quantization_config', { quantization_config: undefined }, '"nothing"'],
     ['quant_method', quantization({ quant_method: 'gptq' }), '"gptq"'],
     ['linear_class', quantization({ linear_class: 'linear' }), '"linear"'],
-    ['quantization_mode', quantization({ quantization_mode: 'online' }), '"online"'],
+    ['quantization_mode', quantization({ quantization_mode: 'static' }), '"static"'],
     ['use_rms_norm', quantization({ use_rms_norm: true }), 'true'],
     ['modules_to_not_convert', quantization({ modules_to_not_convert: ['q_proj'] }), '["q_proj"]'],
     ['hidden_size', { hidden_size: 16_385 }, 16_385],
     ['intermediate_size', { intermediate_size: 6910 }, 6910],
-    ['head_dim', { hidden_size: 240 }, 12],
+    ['hidden_size', { hidden_size: 260, num_attention_heads: 10 }, 260],
+    ['head_dim', { hidden_size: 200, num_attention_heads: 8, num_key_value_heads: 4 }, 25],
     ['head_dim', { head_dim: 64 }, 64],
     ['vocab_size', { vocab_size: 1_000_001 }, 1_000_001],
     ['num_hidden_layers', { num_hidden_layers: 513 }, 513],
@@ -128,6 +250,41 @@ describe('parseConfig', () => {
     const error = failure(change);
     expect(error).toMatchObject({ code: 'unsupported', file: 'config.json', got });
     expect(error.message).toContain(` ${field} (expected `);
+  });
+
+  test.each([
+    ['weight_bits', { weight_bits: 2 }, 2],
+    ['input_bits', { input_bits: 4 }, 4],
+    ['quantization_config', { quantization_config: { quant_method: 'bitnet' } }, '{"quant_method":"bitnet"}'],
+    ['hidden_act', { hidden_act: 'relu2' }, '"relu2"'],
+    ['head_dim', { head_dim: 96 }, 96],
+    // an ordinary float model
+    ['quantization_config', { architectures: ['LlamaForCausalLM'] }, '"nothing"'],
+  ])('does not run as the first b1.58 recipe: %s %j', (field, change, got) => {
+    const error = failure(change, undefined, firstRecipe);
+    expect(error).toMatchObject({ code: 'unsupported', file: 'config.json', got });
+    expect(error.message).toContain(` ${field} (expected `);
+  });
+
+  test.each([
+    ['quantization_config', { quantization_config: null }, '"nothing"'],
+    ['quant_method', { quantization_config: { quant_method: 'gptq' } }, '"gptq"'],
+    ['architectures', { architectures: ['MistralForCausalLM'] }, '["MistralForCausalLM"]'],
+    ['hidden_act', { hidden_act: 'relu2' }, '"relu2"'],
+    ['attention_bias', { attention_bias: true }, 'true'],
+    ['mlp_bias', { mlp_bias: true }, 'true'],
+    ['rope_type', { rope_scaling: { rope_type: 'llama3', factor: 8 } }, '"llama3"'],
+    ['head_dim', { head_dim: 99 }, 99],
+    ['head_dim', { num_attention_heads: 60, head_dim: 276 }, 276], // 280 in memory: 16800 columns
+    ['vocab_size', { vocab_size: 1_000_001 }, 1_000_001],
+  ])('does not run as a Llama-shaped model: %s %j', (field, change, got) => {
+    const error = failure(change, undefined, llama);
+    expect(error).toMatchObject({ code: 'unsupported', file: 'config.json', got });
+    expect(error.message).toContain(` ${field} (expected `);
+  });
+
+  test('says where Qwen3 models are read from', () => {
+    expect(failure({ model_type: 'qwen3' }).message).toMatch(/Qwen3 models run from a GGUF file/);
   });
 
   test.each([
@@ -164,6 +321,19 @@ describe('parseConfig', () => {
   test.each([[null], [undefined], [[]], ['config'], [7]])('is no configuration: %j', (json) => {
     expect(() => parseConfig(json, undefined, 'config.json')).toThrow(/not a model configuration/);
   });
+});
+
+test('counts weights and parameters', () => {
+  const config = parseConfig(bitnet, undefined, 'config.json');
+  // the published total of 2B4T
+  expect([ternaryWeights(config), countParameters(config)]).toEqual([2_084_044_800, 2_412_820_480]);
+  const falcon = parseConfig(llama, undefined, 'config.json');
+  const weights = 22 * (2 * 3072 * 3072 + 2 * 1024 * 3072 + 3 * 3072 * 9216);
+  expect(ternaryWeights(falcon)).toBe(weights);
+  expect(countParameters(falcon)).toBe(2 * 131_072 * 3072 + weights + 22 * 2 * 3072 + 3072);
+  expect(countParameters({ ...falcon, qkNorm: true, lmHead: 'tied' })).toBe(
+    131_072 * 3072 + weights + 22 * (2 * 3072 + 2 * 256) + 3072,
+  );
 });
 
 describe('generationDefaults', () => {

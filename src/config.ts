@@ -1,20 +1,30 @@
 import { SternaError } from './errors';
 
-/** One record for every model the engine runs. Sizes are element counts. */
+/** One record for every model the engine runs. Sizes are element counts. docs/model.md says what each switch does. */
 export interface ModelConfig {
-  modelType: string; // "bitnet"
+  /** The shape of the model, for display: the switches below say everything that the engine needs to know. */
+  family: 'bitnet' | 'llama' | 'qwen3' | 'minicpm';
   hidden: number; // width of the residual stream
   layers: number;
   heads: number; // query heads
   kvHeads: number; // key/value heads; query head j reads kv head floor(j / (heads / kvHeads))
-  headDim: number;
+  headDim: number; // heads * headDim need not be hidden
   ffn: number; // intermediate width
   vocab: number;
   maxPositions: number;
   ropeTheta: number;
   rmsNormEps: number;
   gate: 'relu2' | 'silu';
-  scaleSense: 'multiply' | 'divide'; // how `weight_scale` of the packed file is meant
+  subNorms: boolean; // RMSNorm before o_proj and down_proj
+  qkNorm: boolean; // RMSNorm of each query and key head before RoPE
+  lmHead: 'tied' | 'untied';
+  ternaryEmbedding: boolean; // embedding and lm_head are ternary with group scales
+  /** Columns to one weight scale; 0: one scale a matrix. With groups, activations are quantised per group as well. */
+  group: 0 | 64 | 128;
+  embeddingScale: number; // multiplies the looked-up row
+  residualScale: number; // multiplies what attention and feed-forward add to the residual stream
+  logitScale: number; // multiplies the logits
+  scaleSense: 'multiply' | 'divide'; // how `weight_scale` of the packed HF form is meant
   bos: number | null;
   eos: number[];
 }
@@ -98,11 +108,12 @@ function choice<T>(json: Json, key: string, fallback: T, known: readonly T[], fi
 /** How the packed weights are meant, from `quantization_config` (transformers' BitNetQuantConfig and its defaults). */
 function readScaleSense(config: Json, file: string): ModelConfig['scaleSense'] {
   if ((config.quantization_config ?? null) === null) {
-    throw unsupported('quantization_config', 'nothing', 'packed ternary weights, quant_method "bitnet"', file);
+    throw unsupported('quantization_config', 'nothing', 'ternary weights, quant_method "bitnet"', file);
   }
   const quantization = objectAt(config, 'quantization_config', file);
   choice(quantization, 'quant_method', '', ['bitnet'], file);
-  choice(quantization, 'quantization_mode', 'offline', ['offline'], file);
+  // online: the file holds float weights, which the loader quantises
+  choice(quantization, 'quantization_mode', 'offline', ['offline', 'online'], file);
   choice(quantization, 'use_rms_norm', false, [false], file);
   const kept = quantization.modules_to_not_convert ?? [];
   // Only the head and the embedding may be left unquantised: they are in every model of this family.
@@ -113,8 +124,42 @@ function readScaleSense(config: Json, file: string): ModelConfig['scaleSense'] {
   return choice(quantization, 'linear_class', 'bitlinear', known, file) === 'autobitlinear' ? 'multiply' : 'divide';
 }
 
+/** The shapes of model that come as config.json, and the class defaults of each where keys are absent. */
+const shapes = {
+  // BitNetConfig of transformers; token ids are those of the Llama 3 vocabulary
+  BitNetForCausalLM: {
+    gate: 'relu2',
+    ropeTheta: 500_000,
+    eps: 1e-5,
+    bos: 128_000,
+    eos: 128_001,
+    subNorms: true,
+    gates: ['relu2', 'silu'],
+  },
+  // the first b1.58 models (1bitLLM/bitnet_b1_58-*): the class came with the repository, on top of LlamaConfig
+  BitnetForCausalLM: { gate: 'silu', ropeTheta: 10_000, eps: 1e-6, bos: 1, eos: 2, subNorms: true, gates: ['silu'] },
+  // LlamaConfig of transformers
+  LlamaForCausalLM: { gate: 'silu', ropeTheta: 10_000, eps: 1e-6, bos: 1, eos: 2, subNorms: false, gates: ['silu'] },
+} as const;
+
+type Architecture = keyof typeof shapes;
+
+/** Which of the shapes a configuration describes. */
+function readArchitecture(config: Json, file: string): Architecture {
+  if (config.model_type === 'qwen3') {
+    throw unsupported('model_type', 'qwen3', '"bitnet" or "llama"; Qwen3 models run from a GGUF file', file);
+  }
+  const modelType = choice<string>(config, 'model_type', '', ['bitnet', 'llama'], file);
+  const known: Architecture[] =
+    modelType === 'bitnet' ? ['BitNetForCausalLM', 'BitnetForCausalLM'] : ['LlamaForCausalLM', 'BitnetForCausalLM'];
+  const architectures = config.architectures ?? [known[0]];
+  const found = Array.isArray(architectures) ? known.find((name) => architectures.includes(name)) : undefined;
+  if (!found) throw unsupported('architectures', architectures, known.map((name) => `["${name}"]`).join(' or '), file);
+  return found;
+}
+
 /** The RoPE base: transformers 5 keeps it in `rope_parameters`, older files at top level. */
-function readRopeTheta(config: Json, file: string): number {
+function readRopeTheta(config: Json, fallback: number, file: string): number {
   const parameters = objectAt(config, 'rope_parameters', file);
   for (const rope of [parameters, objectAt(config, 'rope_scaling', file)]) {
     choice(rope, 'rope_type', 'default', ['default'], file);
@@ -122,79 +167,122 @@ function readRopeTheta(config: Json, file: string): number {
     choice(rope, 'partial_rotary_factor', 1, [1], file);
   }
   choice(config, 'partial_rotary_factor', 1, [1], file);
-  const theta = numberAt(config, 'rope_theta', 1, 1e12, 500_000, file);
+  const theta = numberAt(config, 'rope_theta', 1, 1e12, fallback, file);
   return numberAt(parameters, 'rope_theta', 1, 1e12, theta, file);
 }
 
+/** Where a configuration keeps the sizes, for errors: config.json and GGUF have names of their own. */
+export type SizeNames = Record<'hidden' | 'ffn' | 'heads' | 'kvHeads' | 'headDim', string>;
+
+const jsonNames: SizeNames = {
+  hidden: 'hidden_size',
+  ffn: 'intermediate_size',
+  heads: 'num_attention_heads',
+  kvHeads: 'num_key_value_heads',
+  headDim: 'head_dim',
+};
+
 /**
- * Reads a Hugging Face `config.json` (transformers' BitNetConfig; absent keys mean its class defaults, except sizes,
- * which every saved file names). `generation` is the parsed `generation_config.json`, undefined if there is none; its
- * end-of-text ids are added to the config's own. `file` is the name used in errors.
+ * Checks how the sizes of a model go together, whatever file they are from. Each alone must be a whole number from 1 to
+ * its limit already.
+ * @throws SternaError `bad-file` for sizes that contradict each other, `unsupported` for what the kernels do not take
+ */
+export function checkSizes(config: ModelConfig, names: SizeNames, file: string): void {
+  const { hidden, ffn, heads, kvHeads, headDim, group } = config;
+  if (heads % kvHeads !== 0) {
+    const facts = { file, got: kvHeads, expected: `a divisor of ${names.heads} ${heads}` };
+    throw new SternaError('bad-file', `bad ${names.kvHeads}`, facts);
+  }
+  if (hidden % 8 !== 0) throw unsupported(names.hidden, hidden, 'a multiple of 8', file);
+  if (ffn % 4 !== 0) throw unsupported(names.ffn, ffn, 'a multiple of 4', file);
+  if (headDim % 2 !== 0) throw unsupported(names.headDim, headDim, 'an even number', file);
+  // groups of columns of o_proj must not be torn apart by the padding of heads
+  if (group && headDim % 8 !== 0) throw unsupported(names.headDim, headDim, 'a multiple of 8', file);
+  if (heads * Math.ceil(headDim / 8) * 8 > limits.width) {
+    throw unsupported(names.headDim, headDim, `at most ${limits.width} elements in all ${heads} heads`, file);
+  }
+  // attn_sub_norm has hidden_size gains and spans the joined heads
+  if (config.subNorms && heads * headDim !== hidden) throw unsupported(names.headDim, headDim, hidden / heads, file);
+}
+
+/**
+ * Reads a Hugging Face `config.json`; absent keys mean the class defaults of transformers, except sizes, which every
+ * saved file names. `generation` is the parsed `generation_config.json`, undefined if there is none; its end-of-text ids
+ * are added to the config's own. `file` is the name used in errors.
  * Throws `unsupported` for a model that the engine does not run, `bad-file` for missing or nonsensical values.
  */
 export function parseConfig(json: unknown, generation: unknown | undefined, file: string): ModelConfig {
   if (!isObject(json)) {
     throw new SternaError('bad-file', 'not a model configuration', { file, got: shown(json), expected: 'an object' });
   }
-  const modelType = choice<string>(json, 'model_type', '', ['bitnet'], file);
-  const architectures = json.architectures ?? ['BitNetForCausalLM'];
-  if (!Array.isArray(architectures) || !architectures.includes('BitNetForCausalLM')) {
-    throw unsupported('architectures', architectures, '["BitNetForCausalLM"]', file);
-  }
-  const gate = choice(json, 'hidden_act', 'relu2', ['relu2', 'silu'] as const, file);
-  choice(json, 'tie_word_embeddings', false, [true], file);
+  const architecture = readArchitecture(json, file);
+  const shape = shapes[architecture];
+  const gate = choice<ModelConfig['gate']>(json, 'hidden_act', shape.gate, shape.gates, file);
+  const tied = choice(json, 'tie_word_embeddings', false, [true, false], file);
   for (const bias of ['attention_bias', 'mlp_bias']) choice(json, bias, false, [false], file);
   choice(json, 'sliding_window', null, [null], file);
-  const scaleSense = readScaleSense(json, file);
-  const ropeTheta = readRopeTheta(json, file);
-  const rmsNormEps = numberAt(json, 'rms_norm_eps', 1e-12, 0.1, 1e-5, file);
+  let scaleSense: ModelConfig['scaleSense'] = 'multiply';
+  if (architecture === 'BitnetForCausalLM') {
+    choice(json, 'weight_bits', 1, [1], file);
+    choice(json, 'input_bits', 8, [8], file);
+    choice(json, 'quantization_config', null, [null], file);
+  } else {
+    scaleSense = readScaleSense(json, file);
+  }
+  const ropeTheta = readRopeTheta(json, shape.ropeTheta, file);
+  const rmsNormEps = numberAt(json, 'rms_norm_eps', 1e-12, 0.1, shape.eps, file);
 
   const hidden = sizeAt(json, 'hidden_size', limits.width, file);
-  const ffn = sizeAt(json, 'intermediate_size', limits.width, file);
-  const layers = sizeAt(json, 'num_hidden_layers', limits.layers, file);
   const heads = sizeAt(json, 'num_attention_heads', limits.heads, file);
-  // transformers: null means "as many as query heads". Absent would mean 5, the number of one model: ask for it.
-  const asHeads = json.num_key_value_heads === null ? heads : undefined;
-  const kvHeads = sizeAt(json, 'num_key_value_heads', limits.heads, file, asHeads);
+  // null means "as many as query heads", absent too but for BitNetConfig: there it means 5, the number of one model.
+  const asHeads = json.num_key_value_heads === null || architecture !== 'BitNetForCausalLM' ? heads : undefined;
   const vocab = sizeAt(json, 'vocab_size', limits.vocab, file);
-  const maxPositions = sizeAt(json, 'max_position_embeddings', limits.positions, file);
-  for (const [key, size] of [
-    ['hidden_size', hidden],
-    ['intermediate_size', ffn],
-  ] as const) {
-    if (size % 4 !== 0) throw unsupported(key, size, 'a multiple of 4', file);
-  }
-  if (heads % kvHeads !== 0) {
-    const expected = `a divisor of num_attention_heads ${heads}`;
-    throw new SternaError('bad-file', 'bad num_key_value_heads', { file, got: kvHeads, expected });
-  }
-  const headDim = sizeAt(json, 'head_dim', limits.headDim, file, hidden / heads);
-  if (headDim % 8 !== 0) throw unsupported('head_dim', headDim, 'a multiple of 8', file);
-  // attn_sub_norm has hidden_size gains and spans the joined heads, so the two widths must agree.
-  if (heads * headDim !== hidden) throw unsupported('head_dim', headDim, hidden / heads, file);
 
   const defaults = isObject(generation) ? generation : {};
-  // The class defaults are ids of the Llama 3 vocabulary: they stand for nothing in a smaller one.
-  const eos = idsAt(json, 'eos_token_id', vocab, file) ?? [128_001].filter((id) => id < vocab);
-  const bos = idsAt(json, 'bos_token_id', vocab, file) ?? [128_000].filter((id) => id < vocab);
+  // The ids of the class stand for nothing in a smaller vocabulary.
+  const eos = idsAt(json, 'eos_token_id', vocab, file) ?? [shape.eos].filter((id) => id < vocab);
+  const bos = idsAt(json, 'bos_token_id', vocab, file) ?? [shape.bos].filter((id) => id < vocab);
   const moreEos = idsAt(defaults, 'eos_token_id', vocab, generationFile) ?? [];
-  return {
-    modelType,
+  const config: ModelConfig = {
+    family: shape.subNorms ? 'bitnet' : 'llama',
     hidden,
-    layers,
+    layers: sizeAt(json, 'num_hidden_layers', limits.layers, file),
     heads,
-    kvHeads,
-    headDim,
-    ffn,
+    kvHeads: sizeAt(json, 'num_key_value_heads', limits.heads, file, asHeads),
+    headDim: sizeAt(json, 'head_dim', limits.headDim, file, hidden / heads),
+    ffn: sizeAt(json, 'intermediate_size', limits.width, file),
     vocab,
-    maxPositions,
+    maxPositions: sizeAt(json, 'max_position_embeddings', limits.positions, file),
     ropeTheta,
     rmsNormEps,
     gate,
+    subNorms: shape.subNorms,
+    qkNorm: false,
+    lmHead: tied ? 'tied' : 'untied',
+    ternaryEmbedding: false,
+    group: 0,
+    embeddingScale: 1,
+    residualScale: 1,
+    logitScale: 1,
     scaleSense,
     bos: bos[0] ?? null,
     eos: [...new Set([...eos, ...moreEos])],
   };
+  checkSizes(config, jsonNames, file);
+  return config;
+}
+
+/** Ternary weights outside the embedding. */
+export function ternaryWeights({ hidden, layers, heads, kvHeads, headDim, ffn }: ModelConfig): number {
+  return layers * hidden * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn);
+}
+
+/** All parameters: weights, gains, embedding and, where it is one of its own, lm_head; scales of ternary weights apart. */
+export function countParameters(config: ModelConfig): number {
+  const { hidden, layers, heads, headDim, ffn, vocab } = config;
+  const subNorms = config.subNorms ? heads * headDim + ffn : 0;
+  const gains = layers * (2 * hidden + subNorms + (config.qkNorm ? 2 * headDim : 0)) + hidden;
+  return vocab * hidden * (config.lmHead === 'tied' ? 1 : 2) + ternaryWeights(config) + gains;
 }
 
 /**

@@ -8,6 +8,7 @@ import { transfer } from 'comlink';
 import { encodeChat } from './chat-template';
 import { SternaError, toRecord } from './errors';
 import { checkTokens, generate } from './generate';
+import { inspect } from './inspect';
 import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
 import type { Spawn } from './pool';
@@ -42,6 +43,7 @@ export function createEngine(spawn: Spawn): EngineApi {
   const yieldToMessages = createYield();
   const session: Session = { tokens: [], sequence: 0 };
   let model: LoadedModel | undefined;
+  /** Loading or inspecting. */
   let loading: { id: number; controller: AbortController } | undefined;
   let atWork: { id: number; done: Promise<void> } | undefined;
   const abortedEarly = new Set<number>(); // requests aborted before they were at work
@@ -53,7 +55,8 @@ export function createEngine(spawn: Spawn): EngineApi {
   const tokenizerOf = ({ tokenizer, info }: LoadedModel): Tokenizer => {
     if (tokenizer) return tokenizer;
     const facts = { file: 'tokenizer.json', got: 'none', expected: 'tokenizer.json beside the weights' };
-    throw new SternaError('no-tokenizer', `${info.name} was loaded without a tokenizer`, facts);
+    const why = info.noTokenizer ? `: ${info.noTokenizer}` : '';
+    throw new SternaError('no-tokenizer', `${info.name} was loaded without a tokenizer${why}`, facts);
   };
   const applyTemplate = (loadedModel: LoadedModel, messages: Message[], addGenerationPrompt: boolean) => {
     const tokenizer = tokenizerOf(loadedModel);
@@ -110,19 +113,25 @@ export function createEngine(spawn: Spawn): EngineApi {
     return { pool, memory, session, between };
   }
 
+  /** One at a time; `abort(id)` fires the signal. */
+  async function abortable<T>(id: number, what: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (model || loading) throw new SternaError('busy', 'the engine has a model already');
+    const controller = new AbortController();
+    loading = { id, controller };
+    try {
+      return await work(controller.signal);
+    } catch (error) {
+      throw controller.signal.aborted ? new SternaError('aborted', `${what} was aborted`) : error;
+    } finally {
+      loading = undefined;
+    }
+  }
+
   return {
+    inspect: (id, request) => reply(() => abortable(id, 'the inspection', (signal) => inspect(request, signal))),
     load: (id, request, onProgress) =>
       reply(async () => {
-        if (model || loading) throw new SternaError('busy', 'the engine has a model already');
-        const controller = new AbortController();
-        loading = { id, controller };
-        try {
-          model = await loadModel(request, onProgress, spawn, controller.signal);
-        } catch (error) {
-          throw controller.signal.aborted ? new SternaError('aborted', 'loading was aborted') : error;
-        } finally {
-          loading = undefined;
-        }
+        model = await abortable(id, 'loading', (signal) => loadModel(request, onProgress, spawn, signal));
         return { info: model.info, memory: model.shared ? model.memory : undefined };
       }),
     tokenize: (text, options) => reply(() => tokenizerOf(loaded()).encode(text, options)),

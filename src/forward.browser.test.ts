@@ -4,26 +4,15 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { packedCheckpoint, type Shape, shapeOdd } from '../bench/synthesize';
 import { bitDifference, inPasses, type MachineOptions, openMachine, rowsOf, someTokens } from '../e2e/machine';
 import type { MachineHost } from '../e2e/machine.worker';
+import { answer, type Precision } from '../e2e/plant';
 import { fetchModel, type ModelFiles, referenceModel, syntheticModel, tinyStories } from '../e2e/reading';
 import type { Row } from './pool';
-import { createReference, type ReferenceModel } from './reference';
-
-type Precision = Required<Pick<MachineOptions, 'kvCache' | 'lmHead'>>;
 
 const exact: Precision = { kvCache: 'f32', lmHead: 'bf16' };
 const small: Precision = { kvCache: 'bf16', lmHead: 'int8' };
 const mixed: Precision = { kvCache: 'bf16', lmHead: 'bf16' };
 const kernels = ['dot32', 'dot16', 'lut8'] as const;
 const kernelsAndThreads = kernels.flatMap((kernel) => [1, 2, 3].map((threads) => ({ kernel, threads })));
-
-/** Logits of each position of a sequence: the right answer. f32[tokens, vocab] */
-function answer(model: ReferenceModel, precision: Precision, tokens: number[]): Float32Array<ArrayBuffer> {
-  const step = createReference(model, precision);
-  const { vocab } = model.config;
-  const out = new Float32Array(tokens.length * vocab);
-  for (const [i, token] of tokens.entries()) out.set(step(token), i * vocab);
-  return out;
-}
 
 /** A machine in a worker of its own. */
 async function openRemote(files: ModelFiles, options: MachineOptions) {

@@ -4,7 +4,7 @@
  * Steps meet at barriers. No float is reduced across threads, so the bits do not depend on the thread count, nor on how
  * many rows go together. docs/model.md describes the steps; wasm/ holds the arithmetic.
  */
-import { bitLinear, type Quantised, quantisedRows, rowRange } from './bitlinear';
+import { bitLinear, type Quantised, quantisedRows, quantiseRow, rowRange } from './bitlinear';
 import type { Machine } from './machine';
 import { BARRIER, BLOCK, type LayerPlan, LOGITS_FROM, pad, ROWS, STOP } from './memory';
 
@@ -41,8 +41,8 @@ class PassAborted extends Error {}
  */
 export function createForward(machine: Machine, aborted: () => boolean, tap?: Tap): () => boolean {
   const { kernels: k, plan, rank, words } = machine;
-  const { config, threads, layers, cacheBf16, head } = plan;
-  const { hidden, ffn, heads, kvHeads, headDim, vocab } = config;
+  const { config, threads, layers, cacheBf16, embedding, head, headDim } = plan;
+  const { hidden, ffn, heads, kvHeads, vocab, rmsNormEps, embeddingScale, logitScale } = config;
   const own = plan.perThread[rank]!;
   const group = heads / kvHeads;
   const attentionWidth = heads * headDim;
@@ -51,7 +51,7 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
   const keyOffset = pad(attentionWidth, 16) * 4; // in a row of qkv, bytes
   const valueOffset = keyOffset + pad(kvHeads * headDim, 16) * 4;
   const upOffset = pad(ffn, 16) * 4; // in a row of gateUp
-  const scale = Math.fround(1 / Math.sqrt(headDim));
+  const scale = Math.fround(1 / Math.sqrt(config.headDim));
   const gateKernel = config.gate === 'relu2' ? k.gateRelu2 : k.gateSilu;
 
   // Thread 0 decides before a barrier, all read after it. The words alternate, also from pass to pass: a thread that was
@@ -75,14 +75,25 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
 
   /**
    * Norm and quantisation of all rows: each thread all of them for itself in a small pass, else its share for everybody.
-   * `source` says where row r lies; it may put it together first.
+   * `source` says where row r lies; it may put it together first. Without a gain (0) there is no norm. `count`: elements
+   * of the width that are no padding.
    */
-  function quantiseRows(n: number, source: (row: number) => number, gain: number, width: number): Quantised {
+  function quantiseRows(
+    n: number,
+    source: (row: number) => number,
+    gain: number,
+    width: number,
+    count = width,
+  ): Quantised {
     const small = n <= plan.smallRows;
     const q = quantisedRows(machine, n);
     for (let row = small ? 0 : rank; row < n; row += small ? 1 : threads) {
-      k.rmsNorm(source(row), gain, own.normed, width, config.rmsNormEps);
-      k.quantise(own.normed, width, pad(width, 64), q.codes + row * q.codesStride, +small, q.records + row * 16);
+      let x = source(row);
+      if (gain) {
+        k.rmsNorm(x, gain, own.normed, width, count, rmsNormEps);
+        x = own.normed;
+      }
+      quantiseRow(machine, x, width, q, row, small);
     }
     if (!small) meet();
     return q;
@@ -91,12 +102,15 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
   function embed(n: number): void {
     for (let row = rank; row < n; row += threads) {
       const token = words[plan.rowTokens / 4 + row]!;
-      if (head.kind === 'bf16') k.embedBf16(head.table, token, hidden, hiddenRow(row));
-      else k.embedInt8(head.table, token, hidden, head.paddedHidden, head.scales, hiddenRow(row));
+      const to = hiddenRow(row);
+      if (embedding.kind === 'bf16') k.embedBf16(embedding.table, token, hidden, to);
+      else if (embedding.kind === 'int8')
+        k.embedInt8(embedding.table, token, hidden, embedding.paddedHidden, embedding.scales, to);
+      if (embeddingScale !== 1) k.scale(to, hidden, embeddingScale);
     }
   }
 
-  /** Rotates queries and keys, and puts keys and values into the cache. Units: (row, head). */
+  /** Norms of heads, if any, and RoPE on queries and keys; keys and values go into the cache. Units: (row, head). */
   function ropeAndStore(n: number, layer: LayerPlan): void {
     const units = heads + 2 * kvHeads;
     for (let unit = rank; unit < n * units; unit += threads) {
@@ -107,11 +121,14 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
       const sines = plan.sines + (at * headBytes) / 2;
       if (index < heads) {
         const x = qkvRow(row) + index * headBytes;
+        if (layer.queryNorm) k.rmsNorm(x, layer.queryNorm, x, headDim, config.headDim, rmsNormEps);
         k.rope(x, headDim, cosines, sines, x);
       } else if (index < heads + kvHeads) {
         const kv = index - heads;
+        const x = qkvRow(row) + keyOffset + kv * headBytes;
         const to = cacheHead(layer.keys, row, kv) + at * cachedHeadBytes;
-        k.ropeKey(qkvRow(row) + keyOffset + kv * headBytes, headDim, cosines, sines, to, +cacheBf16);
+        if (layer.keyNorm) k.rmsNorm(x, layer.keyNorm, x, headDim, config.headDim, rmsNormEps);
+        k.ropeKey(x, headDim, cosines, sines, to, +cacheBf16);
       } else {
         const kv = index - heads - kvHeads;
         const to = cacheHead(layer.values, row, kv) + at * cachedHeadBytes;
@@ -182,18 +199,20 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
 
   /** Logits of this thread's part of the vocabulary. */
   function lmHead(n: number, logitsFrom: number): void {
-    const tiles = head.paddedVocab / 4;
-    const begin = Math.floor((tiles * rank) / threads) * 4;
-    const end = Math.floor((tiles * (rank + 1)) / threads) * 4;
+    const tile = head.kind === 'ternary' ? 16 : 4;
+    const tiles = head.paddedVocab / tile;
+    const begin = Math.floor((tiles * rank) / threads) * tile;
+    const end = Math.floor((tiles * (rank + 1)) / threads) * tile;
     for (let row = logitsFrom; row < n; row++) {
       const out = plan.logits + (row - logitsFrom) * head.paddedVocab * 4;
-      k.rmsNorm(hiddenRow(row), plan.finalNorm, own.normed, hidden, config.rmsNormEps);
+      k.rmsNorm(hiddenRow(row), plan.finalNorm, own.normed, hidden, hidden, rmsNormEps);
       if (head.kind === 'bf16') k.headBf16(head.table, own.normed, begin, end, hidden, out);
-      else {
+      else if (head.kind === 'int8') {
         const record = own.headCodes + head.paddedHidden * 4;
         k.quantiseHead(own.normed, hidden, head.paddedHidden, own.headCodes, record);
         k.headInt8(head.table, own.headCodes, record, head.scales, head.sums, begin, end, head.paddedHidden, out);
       }
+      if (logitScale !== 1) k.scale(out + begin * 4, end - begin, logitScale);
     }
   }
 
@@ -219,7 +238,8 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
       else attendLarge(n, layer);
       tap?.('attention', index);
       meet();
-      const outputInput = quantiseRows(n, small ? combineRow : attentionRow, layer.attentionNorm, attentionWidth);
+      const joined = small ? combineRow : attentionRow;
+      const outputInput = quantiseRows(n, joined, layer.attentionNorm, attentionWidth, heads * config.headDim);
       tap?.('output-input', index);
       bitLinear(machine, layer.output, outputInput, n, plan.hidden, plan.hiddenStride, true);
       tap?.('output', index);

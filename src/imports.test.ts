@@ -80,6 +80,14 @@ describe('imports', () => {
     }
   });
 
+  it('keeps the store to itself', () => {
+    for (const file of filesOf('src').filter((name) => name.startsWith('src/store'))) {
+      const others = valueImports(file).filter((name) => name !== 'src/errors' && !name.startsWith('src/store'));
+      expect(others, file).toEqual([]);
+    }
+    expect(valueImports('src/store.ts')).toContain('src/store-opfs');
+  });
+
   it('lets the demo know only the public API', () => {
     for (const file of filesOf('demo')) {
       for (const name of valueImports(file))

@@ -1,15 +1,20 @@
 /** Sterna: ternary language models in a browser tab. The public names, one by one. */
+export { deleteModel, listModels, persistStorage, storageFacts, verifyModel } from './cached-models';
 export type { ModelConfig } from './config';
 export { type ErrorCode, SternaError } from './errors';
 export { type Features, features } from './features';
 export type { KernelName } from './memory';
-export { type Generation, load, type Model } from './model';
+export { type Generation, inspect, load, type Model } from './model';
 export type {
+  CachedModel,
   Chunk,
   Encoded,
   GenerateOptions,
   GenerateResult,
+  HubSource,
+  Inspection,
   LoadOptions,
+  LoadTimes,
   Message,
   ModelInfo,
   PerplexityOptions,
@@ -17,5 +22,6 @@ export type {
   Phase,
   Progress,
   Source,
+  StorageFacts,
   TokenizeOptions,
 } from './protocol';

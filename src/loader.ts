@@ -1,15 +1,33 @@
-/** Loads a model in the engine worker: files -> configuration -> plan -> packed memory -> pool. */
-import { templateOf } from './chat-template';
-import { createPacker } from './checkpoint';
-import { generationDefaults, type ModelConfig, parseConfig } from './config';
-import { type ByteSource, openSource, type SourceFolder } from './download';
+/**
+ * Loads a model in the engine worker: source -> description -> plan -> weights in memory (from the store, or downloaded,
+ * packed and kept) -> pool.
+ */
+import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
 import { SternaError } from './errors';
-import { chooseKernel, instantiateKernels } from './kernels';
-import { ABORT, createMemory, type MemoryPlan, planMemory, REQUEST } from './memory';
+import { chooseI2sOrder } from './i2s-order';
+import { chooseKernel, instantiateKernels, type KernelChoice, type Kernels } from './kernels';
+import { ABORT, createMemory, type MemoryPlan, REQUEST } from './memory';
+import {
+  type CheckedOptions,
+  checkOptions,
+  countParameters,
+  type Layout,
+  layOut,
+  lmHeadOf,
+  sharing,
+  threadCount,
+} from './options';
+import { type Origin, openOrigin, sourceKey } from './origin';
+import { createPacker, fillPadding, type Packer } from './packer';
+import { storedSize } from './parts';
 import { type Pool, type Spawn, startPool } from './pool';
-import type { LoadRequest, ModelInfo, Progress } from './protocol';
-import { readSafetensors } from './safetensors';
+import { createReport, type Report } from './progress';
+import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
+import { openStore, type Store, type StoredModel } from './store';
+import { withLock } from './store-lock';
+import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
+import { downloadExactTables, downloadWeights, EXACT, type Filling, RECORD_BYTES, type Resume, restoreWeights } from './weights';
 
 export interface LoadedModel {
   info: ModelInfo;
@@ -24,84 +42,90 @@ export interface LoadedModel {
 }
 
 /** Turns end with one of these in one family or another; config files often name only one of a model's several. */
-const END_OF_TURN = ['<|eot_id|>', '<|end_of_text|>', '<|endoftext|>', '<|im_end|>', '<|end|>', '</s>'];
-/** Rows of a prefill pass. Without shared memory an abort is heard only between passes, so these are shorter. */
-const MAX_ROWS = { shared: 256, single: 64 };
-const MOST_THREADS = 64;
-const MOST_DEFAULT_THREADS = 8;
-/** Some 0.8 ms a token: with less to do, threads lose more at barriers to a page that is also busy than they gain. */
-const WEIGHTS_PER_THREAD = 40e6;
-/** An exact bf16 embedding up to this size, int8 above. */
-const BF16_HEAD_BYTES = 64e6;
+const END_OF_TURN = ['<|eot_id|>', '<|end_of_text|>', '<|endoftext|>', '<|im_end|>', '<|end|>', '<|eom_id|>', '</s>'];
 const WARM_UP_MS = 60;
+/** Room for a record and the unit that fills it up. */
+export const RECORD_ROOM = RECORD_BYTES + 2 ** 18;
 
-/** Whether this worker can share memory with others, and if not, why. */
-function sharing(): { shared: boolean; reason: string } {
-  if (!globalThis.crossOriginIsolated) {
-    return { shared: false, reason: 'the page is not cross-origin isolated (COOP and COEP headers are missing)' };
+/** What the store keeps of a model beside its weights: also the form of its tables, and the byte order once it is known. */
+export interface KeptDescription extends Description {
+  tables: 'bf16' | 'int8';
+  i2sOrder?: I2sOrder;
+}
+
+/** What a source holds; where it cannot be reached, what the store has of it. */
+export interface Found extends Omit<Described, 'heads'> {
+  heads: Described['heads'] | undefined;
+  origin: Origin | undefined;
+  key: string;
+  store: Store | undefined;
+}
+
+/**
+ * Finds out what a source holds. The store answers for what it has of the source's present version, and for a source
+ * that cannot be reached.
+ * @throws SternaError `offline` if neither can tell; as describe() and the origin do
+ */
+export async function findModel(
+  source: LoadRequest['source'],
+  cache: boolean,
+  report: Report,
+  signal: AbortSignal,
+): Promise<Found> {
+  const key = sourceKey(source);
+  const store = cache && key !== '' ? await openStore() : undefined;
+  report('config');
+  const opened = await openOrigin(source, signal, ({ file, reason, attempt, tries }) =>
+    report('weights', file, 0, 0, `${reason} (try ${attempt} of ${tries})`),
+  ).catch((error: SternaError) => error);
+  if (opened instanceof Error) {
+    const model = opened.code === 'offline' ? await store?.find(key) : undefined;
+    if (!store || !model?.complete) throw opened;
+    return { ...(await readDescription(store, model)), heads: undefined, origin: undefined, key, store };
   }
-  if (typeof SharedArrayBuffer === 'undefined')
-    return { shared: false, reason: 'the browser has no SharedArrayBuffer' };
-  const { port1, port2 } = new MessageChannel();
-  try {
-    port1.postMessage(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }));
-    return { shared: true, reason: '' };
-  } catch {
-    return { shared: false, reason: 'the browser cannot post shared WebAssembly memory' };
-  } finally {
-    port1.close();
-    port2.close();
+  const model = await store?.find(key, await versionOf(opened));
+  if (store && model) {
+    const known = await readDescription(store, model);
+    if (known.text || !model.text) return { ...known, heads: undefined, origin: opened, key, store };
   }
+  return { ...(await describe(opened, signal, report)), origin: opened, key, store };
 }
 
-function checkThreads(wanted: number | undefined): void {
-  if (wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_THREADS)) return;
-  const facts = { got: String(wanted), expected: `an integer from 1 to ${MOST_THREADS}` };
-  throw new SternaError('bad-input', 'threads', facts);
+/** The text is undefined where it is damaged: the tokenizer files are then read from the source again. */
+async function readDescription(store: Store, model: StoredModel) {
+  const text = await store.readText(model);
+  return {
+    description: model.description as KeptDescription,
+    text: text === undefined ? undefined : (JSON.parse(text) as TextFiles),
+  };
 }
 
-function threadCount(wanted: number | undefined, config: ModelConfig): { threads: number; threadsReason: string } {
-  if (wanted !== undefined) return { threads: wanted, threadsReason: 'as asked' };
-  const cores = navigator.hardwareConcurrency || 1;
-  const useful = Math.ceil(ternaryWeights(config) / WEIGHTS_PER_THREAD);
-  if (useful < cores && useful < MOST_DEFAULT_THREADS) {
-    return {
-      threads: useful,
-      threadsReason: `the model is small: ${WEIGHTS_PER_THREAD / 1e6} million weights a thread`,
-    };
-  }
-  return { threads: Math.min(cores, MOST_DEFAULT_THREADS), threadsReason: `the browser reports ${cores} cores` };
+/** Everything that a load passes from step to step. */
+interface Loading {
+  found: Found;
+  options: CheckedOptions;
+  choice: KernelChoice;
+  threads: number;
+  shared: boolean;
+  report: Report;
+  signal: AbortSignal;
+  times: LoadTimes;
 }
 
-function contextLength(wanted: number | undefined, { maxPositions }: ModelConfig): number {
-  if (wanted === undefined) return Math.min(maxPositions, 4096);
-  if (!Number.isInteger(wanted) || wanted < 1 || wanted > maxPositions) {
-    throw new SternaError('bad-input', 'contextLength', {
-      got: String(wanted),
-      expected: `an integer from 1 to ${maxPositions}`,
-    });
-  }
-  return wanted;
-}
-
-function oneOf<T extends string>(name: string, value: T | undefined, allowed: readonly T[], fallback: T): T {
-  const chosen = value ?? fallback;
-  if (!allowed.includes(chosen))
-    throw new SternaError('bad-input', name, { got: String(chosen), expected: allowed.join(' or ') });
-  return chosen;
-}
-
-/** A file that a model cannot do without. */
-async function required<T>(folder: SourceFolder, file: string, opened: Promise<T | null | undefined>): Promise<T> {
-  const value = await opened;
-  if (value !== null && value !== undefined) return value;
-  const facts = { file, got: 'nothing', expected: `a file in ${folder.address}` };
-  throw new SternaError('bad-file', 'there is no such file, or it may not be read', facts);
+interface Filled {
+  layout: Layout;
+  memory: WebAssembly.Memory;
+  packer: Packer;
+  order: I2sOrder | undefined;
+  /** Where the weights are kept. */
+  kept: Filling['kept'];
+  fromStore: boolean;
 }
 
 /**
  * Loads a model.
- * @throws SternaError as the parts do: `download`, `bad-file`, `unsupported`, `bad-input`, `out-of-memory`, `aborted`, `worker`
+ * @throws SternaError as the parts do: `download`, `offline`, `bad-file`, `unsupported`, `bad-input`, `out-of-memory`,
+ * `quota`, `aborted`, `worker`
  */
 export async function loadModel(
   { source, options }: LoadRequest,
@@ -110,58 +134,46 @@ export async function loadModel(
   signal: AbortSignal,
 ): Promise<LoadedModel> {
   const start = performance.now();
-  const known = ['threads', 'kernel', 'contextLength', 'kvCache', 'lmHead'];
-  const unknown = Object.keys(options).find((name) => !known.includes(name));
-  if (unknown) throw new SternaError('bad-input', 'unknown option', { got: unknown, expected: known.join(', ') });
-  const kernelWanted = oneOf('kernel', options.kernel, ['auto', 'dot32', 'dot16', 'lut8'], 'auto');
-  const kvCache = oneOf('kvCache', options.kvCache, ['bf16', 'f32'], 'bf16');
-  const headWanted = oneOf('lmHead', options.lmHead, ['auto', 'bf16', 'int8'], 'auto');
-  const { shared, reason } = sharing();
-  checkThreads(options.threads);
-
-  const folder = openSource(source, signal);
-  onProgress({ phase: 'config', file: 'config.json', loaded: 0, total: 0 });
-  const configJson = await required(folder, 'config.json', folder.json('config.json'));
-  const generation = await folder.json('generation_config.json');
-  const config = parseConfig(configJson, generation, 'config.json');
-  const defaults = generationDefaults(generation);
-  const { threads, threadsReason } = shared
-    ? threadCount(options.threads, config)
-    : { threads: 1, threadsReason: `one thread: ${reason}` };
-  const context = contextLength(options.contextLength, config);
-  const lmHead =
-    headWanted === 'auto' ? (config.vocab * config.hidden * 2 <= BF16_HEAD_BYTES ? 'bf16' : 'int8') : headWanted;
-  const choice = await chooseKernel(kernelWanted, shared);
+  const times: LoadTimes = { describe: 0, network: 0, pack: 0, hash: 0, store: 0, read: 0, start: 0 };
+  const checked = checkOptions(options);
+  const report = createReport(onProgress);
+  const sharingHere = sharing();
+  const { shared } = sharingHere;
+  const found = await findModel(source, checked.cache, report, signal);
+  const { description, text } = found;
+  const { config } = description;
+  const { threads, threadsReason } = threadCount(checked.threads, config, sharingHere);
+  const choice = await chooseKernel(checked.kernel, shared);
   signal.throwIfAborted();
+  const tokenizer = text && createTokenizer(text.tokenizer, text.config);
+  times.describe = performance.now() - start;
 
-  onProgress({ phase: 'tokenizer', file: 'tokenizer.json', loaded: 0, total: 0 });
-  const tokenizerConfig = await folder.json('tokenizer_config.json');
-  const tokenizerJson = await folder.json('tokenizer.json');
-  const tokenizer = tokenizerJson === undefined ? undefined : createTokenizer(tokenizerJson, tokenizerConfig);
-  const chatTemplate =
-    tokenizer && (templateOf(tokenizerConfig) ?? templateOf(undefined, await folder.text('chat_template.jinja')));
+  const loading: Loading = { found, options: checked, choice, threads, shared, report, signal, times };
+  const filled = await fill(loading);
+  const { layout, memory, packer } = filled;
+  const { plan } = layout;
+  const fileBytes = description.files.reduce((sum, { size }) => sum + size, 0);
 
-  const plan = planMemory(config, {
-    kernel: choice.kernel,
-    threads,
-    contextLength: context,
-    sequences: 1,
-    maxRows: Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context),
-    kvCache,
-    lmHead,
-  });
-  const file = 'model.safetensors';
-  const weights = await required<ByteSource>(folder, file, folder.open(file));
-  const memory = await readWeights(weights, choice.module, plan, shared, signal, onProgress);
-
-  onProgress({ phase: 'warmup', file: '', loaded: weights.size, total: weights.size });
+  report('warmup', '', fileBytes, fileBytes);
+  const started = performance.now();
   const words = new Int32Array(memory.buffer);
   const aborted = (): boolean => words[REQUEST / 4] !== 0 && Atomics.load(words, ABORT / 4) === words[REQUEST / 4];
   const pool = await startPool(choice.module, memory, plan, aborted, spawn);
   await warmUp(pool);
   signal.throwIfAborted();
+  const isI2s = description.files.some(({ tensors }) => tensors.some(({ type }) => type === 'I2_S'));
+  let i2sOrder = isI2s ? filled.order : undefined;
+  if (isI2s && !i2sOrder) {
+    i2sOrder = await chooseI2sOrder(pool, memory, tokenizer, packer);
+    if (filled.kept) await keepOrder(filled.kept, i2sOrder);
+  }
+  times.start = performance.now() - started;
   const info: ModelInfo = {
-    name: folder.name,
+    name: description.name,
+    version: description.version,
+    format: description.format,
+    cached: { before: filled.fromStore, now: filled.kept !== undefined },
+    i2sOrder,
     config,
     kernel: choice.kernel,
     kernelReason: choice.reason,
@@ -170,53 +182,112 @@ export async function loadModel(
     threads,
     threadsReason,
     crossOriginIsolated: globalThis.crossOriginIsolated,
-    contextLength: context,
-    kvCache,
-    lmHead,
-    bytes: { file: weights.size, ternary: plan.ternaryBytes, memory: plan.bytes },
+    contextLength: plan.contextLength,
+    kvCache: checked.kvCache,
+    lmHead: plan.head.kind,
+    bytes: { file: fileBytes, ternary: plan.ternaryBytes, memory: plan.bytes },
     parameters: countParameters(config),
     hasTokenizer: tokenizer !== undefined,
+    noTokenizer: tokenizer ? undefined : description.noTokenizer,
     loadMs: performance.now() - start,
-    defaults,
+    loadTimes: times,
+    defaults: description.defaults,
   };
-  onProgress({ phase: 'ready', file: '', loaded: weights.size, total: weights.size });
-  return { info, memory, shared, pool, tokenizer, chatTemplate, stopTokens: stopTokensOf(config, tokenizer), words };
+  report('ready', '', fileBytes, fileBytes);
+  const stopTokens = stopTokensOf(config.eos, tokenizer);
+  return { info, memory, shared, pool, tokenizer, chatTemplate: text?.template, stopTokens, words };
 }
 
-/** Streams the weights into a new memory of the plan, and writes the tables that the kernels want. */
-export async function readWeights(
-  weights: ByteSource,
-  module: WebAssembly.Module,
-  plan: MemoryPlan,
-  shared: boolean,
-  signal: AbortSignal,
-  onProgress: (progress: Progress) => void = () => {},
-): Promise<WebAssembly.Memory> {
-  const { name: file, size: total } = weights;
-  const memory = createMemory(plan.bytes, shared);
-  const kernels = instantiateKernels(module, memory);
-  kernels.writeConstants();
-  const packer = createPacker(kernels, memory, plan, file);
-  let [read, told] = [0, 0];
-  await readSafetensors(weights, signal, {
-    header(header) {
-      packer.header(header);
-      read = header.dataStart;
-    },
-    data(tensor, offset, chunk) {
-      packer.data(tensor, offset, chunk);
-      read += chunk.length;
-      if (read - told < total / 100 && read < total) return;
-      told = read;
-      onProgress({ phase: 'weights', file, loaded: read, total });
-    },
-  });
-  const { headDim, ropeTheta } = plan.config;
-  for (let position = 0; position < plan.contextLength; position++) {
-    const at = (position * headDim * 4) / 2;
-    kernels.ropeTables(position, headDim, ropeTheta, plan.cosines + at, plan.sines + at);
+async function keepOrder({ store, model }: NonNullable<Filling['kept']>, i2sOrder: I2sOrder): Promise<void> {
+  model.description = { ...(model.description as KeptDescription), i2sOrder };
+  await store.finish(model);
+}
+
+/** Weights into a new memory. What has to be downloaded is downloaded by one tab alone. */
+async function fill(loading: Loading): Promise<Filled> {
+  const { found, signal, report } = loading;
+  const { store, key, description } = found;
+  if (!store) return fillFrom(loading, undefined);
+  const stored = (): Promise<StoredModel | undefined> => store.find(key, description.version);
+  const model = await stored();
+  if (model?.complete) return fillFrom(loading, model);
+  const work = async (): Promise<Filled> => fillFrom(loading, await stored());
+  return withLock(key, signal, work, () => report('waiting'));
+}
+
+async function fillFrom(loading: Loading, stored: StoredModel | undefined): Promise<Filled> {
+  const { found, options, choice, threads, shared, report, signal, times } = loading;
+  const { description, store, origin } = found;
+  const wanted = lmHeadOf(options.lmHead, description.config);
+  const tables = (stored?.description as KeptDescription | undefined)?.tables ?? wanted;
+  if (store && stored && !stored.complete && tables === 'int8' && wanted === 'bf16') {
+    await store.discard(stored); // a download of the other form cannot be gone on with
+    return fillFrom(loading, undefined);
   }
-  return memory;
+  const how = { kernel: choice.kernel, threads, shared };
+  const layout = layOut(description, options, how, RECORD_ROOM, tables);
+  const { plan, parts, staging } = layout;
+  const model = stored ?? (store && (await begin(loading, store, storedSize(parts), tables)));
+  const kept = store && model && { store, model };
+  const order = options.i2sOrder === 'auto' ? (model?.description as KeptDescription)?.i2sOrder : options.i2sOrder;
+
+  const memory = createMemory(plan.bytes, shared);
+  const kernels = instantiateKernels(choice.module, memory);
+  kernels.writeConstants();
+  fillPadding(memory, plan);
+  const names = description.files.map(({ path }) => path);
+  const packer = createPacker(kernels, memory, plan, parts, staging, names, order ?? 'x86');
+  const filling: Filling = { description, heads: found.heads ?? [], packer, origin, kept, signal, report, times };
+  const fromStore = model?.complete === true;
+  await restoreWeights(filling);
+  if (!fromStore) {
+    await downloadWeights(filling, (model?.state as Resume | undefined) ?? { file: 0, offset: 0 });
+    if (kept) await kept.store.finish(kept.model);
+  } else await kept?.store.touch(kept.model);
+  if (tables === 'int8' && wanted === 'bf16') {
+    const exact = parts
+      .filter(({ place }) => place.kind === 'table')
+      .map((part) => ({ ...part, storedBytes: part.cols * 2 }));
+    const exactPacker = createPacker(kernels, memory, plan, exact, staging, names, 'x86');
+    await restoreWeights({ ...filling, packer: exactPacker }, EXACT);
+    await downloadExactTables({ ...filling, packer: exactPacker }, exact);
+  }
+  packer.finish();
+  writeRopeTables(kernels, plan);
+  return { layout, memory, packer, order, kept, fromStore };
+}
+
+/** Begins to keep a model, if there is room for it. */
+async function begin(
+  { found, signal }: Loading,
+  store: Store,
+  recordBytes: number,
+  tables: 'bf16' | 'int8',
+): Promise<StoredModel> {
+  const { key, description, text } = found;
+  const textJson = text && JSON.stringify(text);
+  const expectedBytes = recordBytes + (textJson?.length ?? 0);
+  const { free } = await store.estimate();
+  if (free < expectedBytes) {
+    const facts = { file: description.name, got: free, expected: expectedBytes };
+    throw new SternaError('quota', "the browser's storage has not enough room, in bytes", facts);
+  }
+  const { version, name } = description;
+  const state: Resume = { file: 0, offset: 0 };
+  const kept: KeptDescription = { ...description, tables };
+  const model = await store.begin({ key, version, name, expectedBytes, description: kept, state });
+  signal.throwIfAborted();
+  if (textJson !== undefined) await store.writeText(model, textJson);
+  return model;
+}
+
+/** Cosines and sines of every position. */
+export function writeRopeTables(kernels: Kernels, plan: MemoryPlan): void {
+  const { headDim, config, contextLength, cosines, sines } = plan;
+  for (let position = 0; position < contextLength; position++) {
+    const at = (position * headDim * 4) / 2;
+    kernels.ropeTables(position, config.headDim, config.ropeTheta, cosines + at, sines + at);
+  }
 }
 
 /** A few passes of either size, so that the browser's optimising compiler has seen the kernels. */
@@ -231,19 +302,9 @@ async function warmUp({ run, plan }: Pool): Promise<void> {
 }
 
 /** Every token that ends a turn: those the configuration names, and those of the vocabulary that are known to. */
-function stopTokensOf(config: ModelConfig, tokenizer: Tokenizer | undefined): Set<number> {
+function stopTokensOf(eos: number[], tokenizer: Tokenizer | undefined): Set<number> {
   const known = END_OF_TURN.map((token) => tokenizer?.idOf(token)).filter(
     (id) => id !== undefined && tokenizer?.special(id),
   );
-  return new Set([...config.eos, ...(known as number[])]);
-}
-
-function ternaryWeights({ hidden, layers, heads, kvHeads, headDim, ffn }: ModelConfig): number {
-  return layers * hidden * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn);
-}
-
-function countParameters(config: ModelConfig): number {
-  const { hidden, layers, heads, headDim, ffn, vocab } = config;
-  const norms = layers * (2 * hidden + heads * headDim + ffn) + hidden;
-  return vocab * hidden + ternaryWeights(config) + norms;
+  return new Set([...eos, ...(known as number[])]);
 }

@@ -17,29 +17,35 @@ export interface Matrix {
   rows: number;
   cols: number;
   paddedRows: number; // multiple of 16
-  paddedCols: number; // multiple of 64
-  /** y = (T . q) * scale / c; set when the checkpoint's weight_scale has been read. */
+  paddedCols: number; // multiple of 64, with groups of `group`
+  /** y = (T . q) * scale / c; set by the loader. Unused with groups. */
   scale: number;
+  /** Columns to one weight scale; 0: one scale a matrix. */
+  group: ModelConfig['group'];
+  /** Group scales f32[paddedRows / 16][paddedCols / group][16], those of padding rows 0; 0 where group is 0. */
+  scales: number;
 }
 
 export interface LayerPlan {
   inputNorm: number; // f32[hidden]
-  query: Matrix; // [heads * headDim, hidden]
+  query: Matrix; // [heads * headDim, hidden]; headDim is the padded one here
   key: Matrix; // [kvHeads * headDim, hidden]
   value: Matrix; // [kvHeads * headDim, hidden]
-  attentionNorm: number; // f32[heads * headDim], attn_sub_norm
+  queryNorm: number; // f32[headDim], q_norm; 0 without
+  keyNorm: number; // f32[headDim], k_norm; 0 without
+  attentionNorm: number; // f32[heads * headDim], attn_sub_norm; 0 without
   output: Matrix; // [hidden, heads * headDim]
   ffnInputNorm: number; // f32[hidden], post_attention_layernorm
   gate: Matrix; // [ffn, hidden]
   up: Matrix; // [ffn, hidden]
-  ffnNorm: number; // f32[ffn], ffn_sub_norm
+  ffnNorm: number; // f32[ffn], ffn_sub_norm; 0 without
   down: Matrix; // [hidden, ffn]
   keys: number; // bf16 or f32 [sequences, kvHeads, contextLength, headDim]
   values: number;
 }
 
-/** Token embedding and lm_head in one. bf16: scales and sums unused (0). See wasm/lmhead.ts. */
-export interface HeadPlan {
+/** A row for each token, as embedding, as lm_head, or as both. bf16: scales and sums unused (0). See wasm/lmhead.ts. */
+export interface TableHead {
   kind: 'bf16' | 'int8';
   table: number; // bf16[paddedVocab, hidden] or i8[paddedVocab, paddedHidden], tiles of four rows
   scales: number; // f32[paddedVocab]
@@ -48,18 +54,27 @@ export interface HeadPlan {
   paddedHidden: number; // multiple of 16
 }
 
+/** The same as a ternary matrix [vocab, hidden] with group scales. */
+export interface TernaryHead {
+  kind: 'ternary';
+  matrix: Matrix;
+  paddedVocab: number; // matrix.paddedRows
+}
+
+export type HeadPlan = TableHead | TernaryHead;
+
 /** Scratch of one thread. */
 export interface ThreadPlan {
   normed: number; // f32[widest]
   codes: number; // i8[smallRows, CODES_STRIDE], two copies each
-  records: number; // 16 bytes [smallRows], see wasm/absmax.ts
+  records: number; // recordBytes [smallRows]
   scores: number; // f32[group, 256]
   partials: number; // partial records of every block of one row and key/value head
   tables: number; // lut8: u8[16 * widest cols]; GEMM: 22 KB
   dense: number; // GEMM: weights of one matrix's row range in dense order
   activations: number; // GEMM: i16[widest cols, 8]
   accumulators: number; // GEMM: i16[row range, 8]
-  sums: number; // GEMM: i32[row range, 8]; lut8: i32[row range]
+  sums: number; // GEMM: i32[row range, 8]; lut8: i32[row range, of a ternary lm_head also]
   headCodes: number; // int8 head: 4 bytes [paddedHidden], then the record
 }
 
@@ -77,9 +92,12 @@ export interface MemoryPlan {
   /** Most rows of one pass whose logits can be asked for. */
   logitRows: number;
   cacheBf16: boolean;
+  /** Elements of a head in memory, padding included: see paddedHeadDim(). */
+  headDim: number;
   layers: LayerPlan[];
   finalNorm: number; // f32[hidden]
-  head: HeadPlan;
+  embedding: HeadPlan;
+  head: HeadPlan; // the same record as embedding where they are tied
   cosines: number; // f32[contextLength, headDim / 2]
   sines: number;
   rowTokens: number; // i32[maxRows]: the rows of the pass
@@ -95,15 +113,18 @@ export interface MemoryPlan {
   gateUpStride: number;
   codes: number; // i8[maxRows, codesStride]: quantised rows of a large pass
   codesStride: number;
-  records: number; // 16 bytes [maxRows]
+  records: number; // recordBytes [maxRows]
+  /** Bytes of a quantised row's record: wasm/absmax.ts, with groups wasm/grouped.ts. */
+  recordBytes: number;
   partials: number; // partial records [smallRows, kvHeads, blocks]
   partialBytes: number;
   logits: number; // f32[logitRows, paddedVocab]
   weights: number; // softmax terms of the sampler, f32[paddedVocab]
-  staging: number; // one row of a checkpoint on its way into the tiles, and back
+  /** Room for the loader, over the caches and what comes after them: it is done before the first pass. */
+  staging: number;
   stagingBytes: number;
   perThread: ThreadPlan[];
-  /** Bytes of the ternary matrices alone. */
+  /** Bytes of the ternary matrices alone, without group scales. */
   ternaryBytes: number;
 }
 
@@ -128,6 +149,12 @@ const MAX_BYTES = 65536 * PAGE;
 
 export const pad = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
 
+/**
+ * Elements of a head in memory. Each half is padded to a multiple of 4, so that the kernels' vectors fit: element i of a
+ * head lies at i in the first half, at i + (paddedHeadDim - headDim) / 2 in the second. Padding elements are 0.
+ */
+export const paddedHeadDim = (headDim: number): number => pad(headDim, 8);
+
 export interface PlanOptions {
   kernel: KernelName;
   threads: number;
@@ -135,7 +162,10 @@ export interface PlanOptions {
   sequences: number;
   maxRows: number;
   kvCache: 'bf16' | 'f32';
+  /** How embedding and lm_head are kept, where they are not ternary. */
   lmHead: 'bf16' | 'int8';
+  /** Least bytes at plan.staging. Default: enough for one row of any tensor as float32. */
+  stagingBytes?: number;
 }
 
 /**
@@ -143,8 +173,9 @@ export interface PlanOptions {
  * @throws SternaError `out-of-memory` if it does not fit the 4 GiB of wasm32
  */
 export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPlan {
-  const { hidden, ffn, heads, kvHeads, headDim, vocab } = config;
+  const { hidden, ffn, heads, kvHeads, vocab, group, subNorms, qkNorm } = config;
   const { kernel, threads, contextLength, sequences, maxRows } = options;
+  const headDim = paddedHeadDim(config.headDim);
   let top = FIRST_FREE;
   /** Reserves bytes; regions begin on cache lines of their own. */
   const take = (bytes: number): number => {
@@ -153,17 +184,14 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     return at;
   };
   const floats = (n: number): number => take(pad(n, 16) * 4);
-  const matrices: Matrix[] = [];
   const matrix = (rows: number, cols: number): Matrix => {
-    const [paddedRows, paddedCols] = [pad(rows, 16), pad(cols, 64)];
-    const made = { at: take((paddedRows * paddedCols) / 4), rows, cols, paddedRows, paddedCols, scale: 0 };
-    matrices.push(made);
-    return made;
+    const [paddedRows, paddedCols] = [pad(rows, 16), pad(cols, group || 64)];
+    const at = take((paddedRows * paddedCols) / 4);
+    const scales = group ? floats((paddedRows * paddedCols) / group) : 0;
+    return { at, rows, cols, paddedRows, paddedCols, scale: 0, group, scales };
   };
 
   const [queryRows, kvRows] = [heads * headDim, kvHeads * headDim];
-  const cacheBf16 = options.kvCache === 'bf16';
-  const cacheBytes = sequences * kvRows * contextLength * (cacheBf16 ? 2 : 4);
   const layers = Array.from(
     { length: config.layers },
     (): LayerPlan => ({
@@ -171,49 +199,72 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
       query: matrix(queryRows, hidden),
       key: matrix(kvRows, hidden),
       value: matrix(kvRows, hidden),
-      attentionNorm: floats(queryRows),
+      queryNorm: qkNorm ? floats(headDim) : 0,
+      keyNorm: qkNorm ? floats(headDim) : 0,
+      attentionNorm: subNorms ? floats(queryRows) : 0,
       output: matrix(hidden, queryRows),
       ffnInputNorm: floats(hidden),
       gate: matrix(ffn, hidden),
       up: matrix(ffn, hidden),
-      ffnNorm: floats(ffn),
+      ffnNorm: subNorms ? floats(ffn) : 0,
       down: matrix(hidden, ffn),
       keys: 0,
       values: 0,
     }),
   );
-  const ternaryBytes = matrices.reduce((sum, { paddedRows, paddedCols }) => sum + (paddedRows * paddedCols) / 4, 0);
+  const matrices = layers.flatMap((l) => [l.query, l.key, l.value, l.output, l.gate, l.up, l.down]);
 
-  const [paddedVocab, paddedHidden] = [pad(vocab, 4), pad(hidden, 16)];
   const int8 = options.lmHead === 'int8';
-  const head: HeadPlan = {
-    kind: options.lmHead,
-    table: take(int8 ? paddedVocab * paddedHidden : paddedVocab * pad(hidden, 8) * 2),
-    scales: int8 ? floats(paddedVocab) : 0,
-    sums: int8 ? floats(paddedVocab) : 0,
-    paddedVocab,
-    paddedHidden,
+  const headPlan = (): HeadPlan => {
+    if (config.ternaryEmbedding) {
+      const rows = matrix(vocab, hidden);
+      return { kind: 'ternary', matrix: rows, paddedVocab: rows.paddedRows };
+    }
+    const [paddedVocab, paddedHidden] = [pad(vocab, 4), pad(hidden, 16)];
+    return {
+      kind: options.lmHead,
+      table: take(int8 ? paddedVocab * paddedHidden : paddedVocab * hidden * 2),
+      scales: int8 ? floats(paddedVocab) : 0,
+      sums: int8 ? floats(paddedVocab) : 0,
+      paddedVocab,
+      paddedHidden,
+    };
   };
+  const embedding = headPlan();
+  const head = config.lmHead === 'tied' ? embedding : headPlan();
+  const { paddedVocab } = head;
+  const ternaryHeads = [...new Set([embedding, head])].flatMap((one) => (one.kind === 'ternary' ? [one.matrix] : []));
+  const bytesOf = (m: Matrix): number => (m.paddedRows * m.paddedCols) / 4;
+  const ternaryBytes = [...matrices, ...ternaryHeads].reduce((sum, m) => sum + bytesOf(m), 0);
+
   const finalNorm = floats(hidden);
+  const cosines = floats((contextLength * headDim) / 2);
+  const sines = floats((contextLength * headDim) / 2);
+  // From here on lies what only passes use.
+  const staging = top;
+  const cacheBf16 = options.kvCache === 'bf16';
+  const cacheBytes = sequences * kvRows * contextLength * (cacheBf16 ? 2 : 4);
   for (const layer of layers) {
     layer.keys = take(cacheBytes);
     layer.values = take(cacheBytes);
   }
 
-  const group = heads / kvHeads;
+  const queriesPerKey = heads / kvHeads;
   const blocks = Math.ceil(contextLength / BLOCK);
-  const partialBytes = pad(group * 8, 16) + group * headDim * 4;
+  const partialBytes = pad(queriesPerKey * 8, 16) + queriesPerKey * headDim * 4;
   const widestCols = Math.max(...matrices.map((m) => m.paddedCols));
+  const recordBytes = group ? pad((widestCols / group) * 8, 16) : 16;
   const smallRows = Math.min(maxRows, kernel === 'lut8' ? 2 : 4);
   const gemm = maxRows > smallRows;
   // a thread's share of a matrix, in whole groups of 16 rows (bitlinear.ts, rowRange)
   const rangeRows = (m: Matrix): number => Math.ceil(m.paddedRows / 16 / threads) * 16;
   const mostRows = Math.max(...matrices.map(rangeRows));
+  const mostGemvRows = Math.max(mostRows, ...ternaryHeads.map(rangeRows)); // the lm_head takes the GEMV alone
   const denseBytes = Math.max(...matrices.map((m) => (rangeRows(m) * m.paddedCols) / 4));
   const codesStride = widestCols;
   const logitRows = Math.max(1, Math.min(maxRows, Math.floor(2 ** 21 / paddedVocab)));
-  const stagingBytes = Math.max(widestCols, hidden * 2) + 64;
-  const hiddenStride = pad(hidden, 16);
+  // a ternary row is looked up with its padding columns
+  const hiddenStride = config.ternaryEmbedding ? pad(hidden, group || 64) : pad(hidden, 16);
   const attentionStride = pad(queryRows, 16);
   const qkvStride = pad(queryRows, 16) + 2 * pad(kvRows, 16);
   const gateUpStride = 2 * pad(ffn, 16);
@@ -229,11 +280,13 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     smallRows,
     logitRows,
     cacheBf16,
+    headDim,
     layers,
     finalNorm,
+    embedding,
     head,
-    cosines: floats((contextLength * headDim) / 2),
-    sines: floats((contextLength * headDim) / 2),
+    cosines,
+    sines,
     rowTokens: take(maxRows * 4),
     rowPositions: take(maxRows * 4),
     rowSequences: take(maxRows * 4),
@@ -247,31 +300,33 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     gateUpStride,
     codes: take(maxRows * codesStride),
     codesStride,
-    records: take(maxRows * 16),
+    records: take(maxRows * recordBytes),
+    recordBytes,
     partials: take(smallRows * kvHeads * blocks * partialBytes),
     partialBytes,
     logits: floats(logitRows * paddedVocab),
     weights: floats(paddedVocab),
-    staging: take(stagingBytes),
-    stagingBytes,
+    staging,
+    stagingBytes: Math.max(options.stagingBytes ?? 0, Math.max(widestCols, hidden) * 4 + 64),
     perThread: Array.from(
       { length: threads },
       (): ThreadPlan => ({
         normed: floats(Math.max(widestCols, hiddenStride)),
         codes: take(smallRows * CODES_STRIDE),
-        records: take(smallRows * 16),
-        scores: floats(group * BLOCK),
+        records: take(smallRows * recordBytes),
+        scores: floats(queriesPerKey * BLOCK),
         partials: take(blocks * partialBytes),
         tables: take(Math.max(kernel === 'lut8' ? 16 * widestCols : 0, gemm ? GEMM_TABLES : 0)),
         dense: take(gemm ? denseBytes : 0),
         activations: take(gemm ? widestCols * 16 : 0),
         accumulators: take(gemm ? mostRows * 16 : 0),
-        sums: take(mostRows * (gemm ? 32 : 4)),
-        headCodes: take(paddedHidden * 4 + 64),
+        sums: take(Math.max(mostGemvRows * 4, gemm ? mostRows * 32 : 0)),
+        headCodes: take(head.kind === 'int8' ? head.paddedHidden * 4 + 64 : 0),
       }),
     ),
     ternaryBytes,
   };
+  top = Math.max(top, plan.staging + plan.stagingBytes);
   plan.bytes = pad(top, PAGE);
   if (plan.bytes > MAX_BYTES) {
     throw new SternaError('out-of-memory', 'the model and its context do not fit WebAssembly memory, in bytes', {

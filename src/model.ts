@@ -8,6 +8,7 @@ import type {
   EngineApi,
   GenerateOptions,
   GenerateResult,
+  Inspection,
   KernelWorkerMessage,
   LoadOptions,
   Message,
@@ -253,14 +254,18 @@ function startGeneration(
 
 /** The source as it can be posted. */
 function toRecord(source: Source): SourceRecord {
+  if (typeof source === 'string') return { repo: source };
   if (Array.isArray(source)) return source;
+  if (source instanceof File) return [source];
   if (typeof FileList !== 'undefined' && source instanceof FileList) return [...source];
+  if (typeof source === 'object' && source && 'repo' in source) return { ...source };
   if (typeof source !== 'object' || !source || !('url' in source)) {
-    throw new SternaError('bad-input', 'source', { got: typeof source, expected: '{ url } or files' });
+    const expected = 'owner/name, { repo }, { url } or files';
+    throw new SternaError('bad-input', 'source', { got: typeof source, expected });
   }
   const base = globalThis.document?.baseURI;
   if (!URL.canParse(String(source.url), base)) {
-    throw new SternaError('bad-input', 'source', { got: String(source.url), expected: 'the URL of a folder' });
+    throw new SternaError('bad-input', 'source', { got: String(source.url), expected: 'the URL of a folder or file' });
   }
   return { url: new URL(source.url, base).href };
 }
@@ -280,10 +285,29 @@ function toText(text: unknown): string {
 const toPrompt = (prompt: unknown): Prompt => (typeof prompt === 'string' ? { text: prompt } : { ids: toIds(prompt) });
 
 /**
- * Loads a model and gets it ready to answer.
- * @param source `{ url }`: a folder with config.json, model.safetensors and (for text) tokenizer.json,
- * tokenizer_config.json; relative to the page. Or the files of such a folder: `File[]` or `input.files`.
- * @throws SternaError: `bad-input`, `download`, `bad-file`, `unsupported`, `out-of-memory`, `aborted`, `worker`
+ * What a source holds and what it would cost to load it. Nothing large is downloaded, no memory is taken.
+ * @param options as for `load`: they decide on memory and storage
+ * @throws SternaError as `load`, but for memory and storage: see `obstacles`
+ */
+export async function inspect(source: Source, options: LoadOptions = {}): Promise<Inspection> {
+  const { onProgress: _, signal, ...rest } = options;
+  const record = toRecord(source);
+  const engine = startEngine();
+  try {
+    return await engine.abortable(signal, (id) => engine.api.inspect(id, { source: record, options: rest }));
+  } finally {
+    engine.end(new SternaError('disposed', 'the inspection is over'));
+  }
+}
+
+/**
+ * Loads a model and gets it ready to answer. What is downloaded is kept in the browser's storage, packed; an interrupted
+ * download goes on where it was, and a kept model starts without a connection.
+ * @param source `owner/name`, a repository of the Hugging Face Hub, or `{ repo, revision, file, token, hubUrl }`. `{ url }`: a
+ * folder with config.json, model.safetensors and (for text) tokenizer.json, tokenizer_config.json, or one .gguf file;
+ * relative to the page. Or the files themselves: a `File`, `File[]` or `input.files`.
+ * @throws SternaError: `bad-input`, `download`, `offline`, `bad-file`, `unsupported`, `quota`, `out-of-memory`, `aborted`,
+ * `worker`
  */
 export async function load(source: Source, options: LoadOptions = {}): Promise<Model> {
   const { onProgress, signal, ...rest } = options;

@@ -195,9 +195,37 @@ export interface GenerateResult {
   };
 }
 
+/** Where the time of a load went, in ms. Packing, hashing and storing go on while the network or the disk works. */
+export interface LoadTimes {
+  /** Listing, configuration, headers, tokenizer. */
+  describe: number;
+  /** Waiting for bytes of the weights. */
+  network: number;
+  /** Decoding and packing them. */
+  pack: number;
+  /** sha256 of the files. */
+  hash: number;
+  /** Waiting until records are written. */
+  store: number;
+  /** Waiting for stored records, checked. */
+  read: number;
+  /** Choosing the kernel, starting the threads, warming up. */
+  start: number;
+}
+
 /** What runs, and why. */
 export interface ModelInfo {
   name: string;
+  /** The commit's content or the file's version; empty for picked files. */
+  version: string;
+  /** How the weights are written, in words. */
+  format: string;
+  /** Whether the weights came from the browser's storage, and whether they are there now. */
+  cached: { before: boolean; now: boolean };
+  /** Why there is no tokenizer, where there is none. */
+  noTokenizer: string | undefined;
+  /** Byte order that I2_S weights were read in; undefined for other formats. */
+  i2sOrder: 'x86' | 'arm' | undefined;
   config: ModelConfig;
   kernel: KernelName;
   /** Why this kernel: forced, or the measured times of the candidates. */
@@ -211,12 +239,13 @@ export interface ModelInfo {
   crossOriginIsolated: boolean;
   contextLength: number;
   kvCache: 'bf16' | 'f32';
-  lmHead: 'bf16' | 'int8';
-  /** Bytes: downloaded weight file, ternary weights in memory, whole WebAssembly memory. */
+  lmHead: 'bf16' | 'int8' | 'ternary';
+  /** Bytes: weight files, ternary weights in memory, whole WebAssembly memory. */
   bytes: { file: number; ternary: number; memory: number };
   parameters: number;
   hasTokenizer: boolean;
   loadMs: number;
+  loadTimes: LoadTimes;
   /** The model's own sampling defaults (generation_config.json). */
   defaults: Pick<GenerateOptions, 'temperature' | 'topK' | 'topP'>;
 }
@@ -271,6 +300,7 @@ export interface Encoded {
 
 /** The engine worker's calls. `id` names a request that can be aborted. */
 export interface EngineApi {
+  inspect(id: number, request: LoadRequest): Promise<Reply<Inspection>>;
   load(id: number, request: LoadRequest, onProgress: (progress: Progress) => void): Promise<Reply<Loaded>>;
   tokenize(text: string, options: TokenizeOptions): Promise<Reply<number[]>>;
   detokenize(ids: number[]): Promise<Reply<string>>;

@@ -1,18 +1,20 @@
 /**
  * The oracle: the same model in plain TypeScript, one token at a time, no SIMD, no threads, no packing. Tests hold the
  * WASM kernels to it bit by bit. Every float32 operation is rounded by Math.fround, in the order that wasm/ uses; the
- * formulas are those of BitNet b1.58 2B4T (docs/model.md).
+ * formulas are those of docs/model.md. Heads are padded as in memory where a sum of floats depends on it.
  */
 import type { ModelConfig } from './config';
 
 const f = Math.fround;
 
-/** A ternary matrix: trits -1, 0, 1 [rows, cols] and the multiplier mean|W|. */
+/** A ternary matrix: trits -1, 0, 1 [rows, cols] and one multiplier (mean|W|), or one for each group of columns. */
 export interface TernaryMatrix {
   trits: Int8Array;
   rows: number;
   cols: number;
   scale: number;
+  /** Group scales [rows, ceil(cols / group)]; `scale` is unused then. */
+  scales?: Float32Array;
 }
 
 export interface ReferenceLayer {
@@ -20,18 +22,21 @@ export interface ReferenceLayer {
   query: TernaryMatrix;
   key: TernaryMatrix;
   value: TernaryMatrix;
-  attentionNorm: Float32Array;
+  queryNorm?: Float32Array; // [headDim]
+  keyNorm?: Float32Array;
+  attentionNorm?: Float32Array; // absent: no sub-norm
   output: TernaryMatrix;
   ffnInputNorm: Float32Array;
   gate: TernaryMatrix;
   up: TernaryMatrix;
-  ffnNorm: Float32Array;
+  ffnNorm?: Float32Array;
   down: TernaryMatrix;
 }
 
 export interface ReferenceModel {
   config: ModelConfig;
-  embedding: Float32Array; // [vocab, hidden]
+  embedding: Float32Array | TernaryMatrix; // [vocab, hidden]
+  head?: Float32Array | TernaryMatrix; // absent: tied
   layers: ReferenceLayer[];
   finalNorm: Float32Array;
 }
@@ -39,7 +44,8 @@ export interface ReferenceModel {
 /** Sum of lanes in the one order of the kernels. */
 const sum4 = (a: number, b: number, c: number, d: number): number => f(f(a + b) + f(c + d));
 
-export function rmsNorm(x: Float32Array, gain: Float32Array, eps: number): Float32Array {
+/** RMSNorm; `count` elements of x are no padding. */
+export function rmsNorm(x: Float32Array, gain: Float32Array, eps: number, count = x.length): Float32Array {
   const n = x.length;
   const whole = n & ~15;
   const partial = new Float32Array(16);
@@ -47,7 +53,7 @@ export function rmsNorm(x: Float32Array, gain: Float32Array, eps: number): Float
   const lane = (j: number): number => sum4(partial[j]!, partial[j + 4]!, partial[j + 8]!, partial[j + 12]!);
   let sum = sum4(lane(0), lane(1), lane(2), lane(3));
   for (let i = whole; i < n; i++) sum = f(sum + f(x[i]! * x[i]!));
-  const r = f(1 / f(Math.sqrt(f(f(sum / n) + f(eps)))));
+  const r = f(1 / f(Math.sqrt(f(f(sum / count) + f(eps)))));
   return x.map((v, i) => gain[i]! * f(v * r));
 }
 
@@ -134,10 +140,31 @@ function dot8(a: Float32Array, b: Float32Array): number {
 
 const BLOCK = 256;
 
-/** Attention of one query head over cached keys and values, in blocks of 256 positions. */
-export function attend(query: Float32Array, keys: Float32Array[], values: Float32Array[]): Float32Array {
+/** A head as it lies in memory: each half padded with zeros to a multiple of 4. */
+export function padHead(x: Float32Array): Float32Array {
+  const half = x.length / 2;
+  const out = new Float32Array(Math.ceil(half / 4) * 8);
+  out.set(x.subarray(0, half));
+  out.set(x.subarray(half), out.length / 2);
+  return out;
+}
+
+/** The other way: headDim elements of a padded head. */
+export function unpadHead(x: Float32Array, headDim: number): Float32Array {
+  const out = x.slice(0, headDim);
+  out.set(x.subarray(x.length / 2, x.length / 2 + headDim / 2), headDim / 2);
+  return out;
+}
+
+/** Attention of one padded query head over cached keys and values, in blocks of 256 positions. */
+export function attend(
+  query: Float32Array,
+  keys: Float32Array[],
+  values: Float32Array[],
+  headDim = query.length,
+): Float32Array {
   const d = query.length;
-  const scale = f(1 / Math.sqrt(d));
+  const scale = f(1 / Math.sqrt(headDim));
   const blocks: { m: number; l: number; o: Float32Array }[] = [];
   for (let first = 0; first < keys.length; first += BLOCK) {
     const count = Math.min(BLOCK, keys.length - first);
@@ -204,48 +231,97 @@ export function lmHeadInt8(rows: { codes: Int8Array; scale: number }[], x: Float
   );
 }
 
+/** The rows of an array, `width` elements each. */
+const rowsOf = (x: Float32Array, width: number): Float32Array[] =>
+  Array.from({ length: x.length / width }, (_, r) => x.slice(r * width, (r + 1) * width));
+
+const joined = (rows: Float32Array[]): Float32Array => Float32Array.from(rows.flatMap((row) => [...row]));
+
+/** A matrix whose every scale is multiplied by a factor. */
+const scaled = (matrix: TernaryMatrix, factor: number): TernaryMatrix => ({
+  ...matrix,
+  scale: f(matrix.scale * f(factor)),
+  ...(matrix.scales && { scales: matrix.scales.map((v) => v * f(factor)) }),
+});
+
 /** One timeline: feed tokens one by one, get the final normed state's logits. */
 export function createReference(model: ReferenceModel, options: { kvCache: 'bf16' | 'f32'; lmHead: 'bf16' | 'int8' }) {
-  const { config, layers } = model;
-  const { hidden, heads, kvHeads, headDim, rmsNormEps: eps, ropeTheta } = config;
+  const { config } = model;
+  const { hidden, heads, kvHeads, headDim, group, rmsNormEps: eps, ropeTheta, residualScale } = config;
+  // the residual scale is folded into the matrices that add to the residual stream
+  const layers = model.layers.map((layer) => ({
+    ...layer,
+    output: scaled(layer.output, residualScale),
+    down: scaled(layer.down, residualScale),
+  }));
   const stored = options.kvCache === 'bf16' ? toBf16 : (v: number): number => v;
   const cache = layers.map(() => ({ keys: newHeads(kvHeads), values: newHeads(kvHeads) }));
-  const rowOf = (token: number): Float32Array => model.embedding.slice(token * hidden, (token + 1) * hidden);
-  const int8Rows =
-    options.lmHead === 'int8' ? Array.from({ length: config.vocab }, (_, t) => quantiseEmbeddingRow(rowOf(t))) : [];
+  const embedding = openTable(model.embedding, hidden, group, options.lmHead);
+  const head = model.head ? openTable(model.head, hidden, group, options.lmHead) : embedding;
   let position = 0;
 
-  const embed = (token: number): Float32Array => {
-    const row = int8Rows[token];
-    return row ? Float32Array.from(row.codes, (code) => code * row.scale) : rowOf(token);
+  const headsOf = (x: Float32Array): Float32Array[] => rowsOf(x, headDim);
+  /** Norm of a head, if it has one, and RoPE. */
+  const turned = (x: Float32Array, gain: Float32Array | undefined): Float32Array => {
+    const normed = gain ? unpadHead(rmsNorm(padHead(x), padHead(gain), eps, headDim), headDim) : x;
+    return padHead(rope(normed, position, ropeTheta));
   };
-  const headsOf = (x: Float32Array): Float32Array[] =>
-    Array.from({ length: x.length / headDim }, (_, h) => x.slice(h * headDim, (h + 1) * headDim));
+  /** Sub-norm over all heads, if there is one; the result without padding. */
+  const joinHeads = (padded: Float32Array[], gain: Float32Array | undefined): Float32Array => {
+    if (!gain) return joined(padded.map((x) => unpadHead(x, headDim)));
+    const normed = rmsNorm(joined(padded), joined(headsOf(gain).map(padHead)), eps, heads * headDim);
+    return joined(rowsOf(normed, normed.length / heads).map((x) => unpadHead(x, headDim)));
+  };
+  /** BitLinear of several matrices on one input. */
+  const linear = (x: Float32Array, ...matrices: TernaryMatrix[]): Float32Array[] => {
+    const q = quantise(x);
+    return matrices.map((matrix) => bitLinear(matrix, q));
+  };
 
   return function step(token: number): Float32Array {
-    let h = embed(token);
+    let h = embedding.row(token).map((v) => v * f(config.embeddingScale));
+    const add = (y: Float32Array): void => {
+      h = h.map((v, i) => v + y[i]!);
+    };
     for (const [index, layer] of layers.entries()) {
       const { keys, values } = cache[index]!;
-      const x = quantise(rmsNorm(h, layer.inputNorm, eps));
-      const queries = headsOf(bitLinear(layer.query, x)).map((head) => rope(head, position, ropeTheta));
-      for (const [j, head] of headsOf(bitLinear(layer.key, x)).entries())
-        keys[j]!.push(rope(head, position, ropeTheta).map(stored));
-      for (const [j, head] of headsOf(bitLinear(layer.value, x)).entries()) values[j]!.push(head.map(stored));
-      const attention = new Float32Array(heads * headDim);
-      for (const [j, query] of queries.entries()) {
+      const x = rmsNorm(h, layer.inputNorm, eps);
+      const [q, k, v] = linear(x, layer.query, layer.key, layer.value) as [Float32Array, Float32Array, Float32Array];
+      for (const [j, key] of headsOf(k).entries()) keys[j]!.push(turned(key, layer.keyNorm).map(stored));
+      for (const [j, value] of headsOf(v).entries()) values[j]!.push(padHead(value).map(stored));
+      const attention = headsOf(q).map((query, j) => {
         const kv = Math.floor(j / (heads / kvHeads));
-        attention.set(attend(query, keys[kv]!, values[kv]!), j * headDim);
-      }
-      const o = bitLinear(layer.output, quantise(rmsNorm(attention, layer.attentionNorm, eps)));
-      h = h.map((v, i) => v + o[i]!);
-      const y = quantise(rmsNorm(h, layer.ffnInputNorm, eps));
-      const m = gate(config.gate, bitLinear(layer.gate, y), bitLinear(layer.up, y));
-      const down = bitLinear(layer.down, quantise(rmsNorm(m, layer.ffnNorm, eps)));
-      h = h.map((v, i) => v + down[i]!);
+        return attend(turned(query, layer.queryNorm), keys[kv]!, values[kv]!, headDim);
+      });
+      const [o] = linear(joinHeads(attention, layer.attentionNorm), layer.output) as [Float32Array];
+      add(o);
+      const y = rmsNorm(h, layer.ffnInputNorm, eps);
+      const [g, u] = linear(y, layer.gate, layer.up) as [Float32Array, Float32Array];
+      const m = gate(config.gate, g, u);
+      const [d] = linear(layer.ffnNorm ? rmsNorm(m, layer.ffnNorm, eps) : m, layer.down) as [Float32Array];
+      add(d);
     }
     position++;
-    const final = rmsNorm(h, model.finalNorm, eps);
-    return options.lmHead === 'int8' ? lmHeadInt8(int8Rows, final) : lmHead(model.embedding, final);
+    return head.logits(rmsNorm(h, model.finalNorm, eps)).map((v) => v * f(config.logitScale));
+  };
+}
+
+/** An embedding or lm_head in one of its three forms. */
+function openTable(
+  table: Float32Array | TernaryMatrix,
+  hidden: number,
+  group: ModelConfig['group'],
+  kind: 'bf16' | 'int8',
+): { row(token: number): Float32Array; logits(x: Float32Array): Float32Array } {
+  if (!(table instanceof Float32Array)) {
+    throw new Error(`ternary tables with groups of ${group} need bitLinearGroups`);
+  }
+  const rows = rowsOf(table, hidden);
+  if (kind === 'bf16') return { row: (token) => rows[token]!, logits: (x) => lmHead(table, x) };
+  const int8Rows = rows.map(quantiseEmbeddingRow);
+  return {
+    row: (token) => Float32Array.from(int8Rows[token]!.codes, (code) => code * int8Rows[token]!.scale),
+    logits: (x) => lmHeadInt8(int8Rows, x),
   };
 }
 

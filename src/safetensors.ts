@@ -1,4 +1,3 @@
-import type { ByteSource } from './download';
 import { SternaError } from './errors';
 
 /** Bytes of one element of each data type that the format knows in whole bytes. */
@@ -42,17 +41,6 @@ export interface SafetensorsHeader {
   metadata: Map<string, string>;
 }
 
-/** Called by `readSafetensors`; a promise is waited for, so that the reader can be slowed down. */
-export interface SafetensorsVisitor {
-  /** Once, before any data: here memory is planned. */
-  header(header: SafetensorsHeader): void | Promise<void>;
-  /**
-   * The data front to back: `chunk` holds the bytes of `tensor` from byte `offset` of it. Never empty, so a tensor
-   * without elements gets no call. The chunk is a view of a larger piece: copy what is to be kept.
-   */
-  data(tensor: TensorInfo, offset: number, chunk: Uint8Array<ArrayBuffer>): void | Promise<void>;
-}
-
 const prefixBytes = 8;
 const mostHeaderBytes = 100_000_000;
 const mostTensors = 100_000;
@@ -87,13 +75,21 @@ function headerBytes(bytes: Uint8Array, fileSize: number, file: string): number 
 }
 
 /**
+ * How many bytes from the beginning of the file `parseHeader` wants, from the bytes that are there: at least 8.
+ * @throws SternaError `bad-file`
+ */
+export function headerEnd(bytes: Uint8Array, fileSize: number, file: string): number {
+  return prefixBytes + headerBytes(bytes, fileSize, file);
+}
+
+/**
  * Parses the header of a safetensors file (https://github.com/huggingface/safetensors, "Format") and checks it whole:
  * every tensor's bytes match its type and shape, and the tensors fill the file to its last byte, so a truncated file is
  * found out before any weight is read. `bytes` is the file's beginning, with all of the header; `fileSize` its size;
  * `file` its name in errors. Throws `bad-file`.
  */
 export function parseHeader(bytes: Uint8Array, fileSize: number, file: string): SafetensorsHeader {
-  const dataStart = prefixBytes + headerBytes(bytes, fileSize, file);
+  const dataStart = headerEnd(bytes, fileSize, file);
   if (bytes.length < dataStart) throw bad(file, 'header cut short', bytes.length, dataStart);
   const json = parseJson(bytes.subarray(prefixBytes, dataStart), file);
   const metadata = new Map<string, string>();
@@ -153,54 +149,4 @@ function readTensor(name: string, value: unknown, file: string): TensorInfo {
   // A product beyond 2^53 may have lost bits, but not its size: it cannot equal a difference of safe integers.
   if (size !== end - begin) throw bad(file, `${what}: bytes do not match dtype and shape`, end - begin, size);
   return { name, dtype: dtype as Dtype, shape, begin, end };
-}
-
-/**
- * Reads a safetensors file front to back in one pass, without keeping it: first the header, then the data of each
- * tensor in the order of the file. Throws `bad-file` for a damaged or truncated file, what the source throws, and what
- * the visitor throws; nothing is read after that.
- */
-export async function readSafetensors(
-  source: ByteSource,
-  signal: AbortSignal,
-  visitor: SafetensorsVisitor,
-): Promise<void> {
-  const { name: file, size } = source;
-  let head = new Uint8Array(prefixBytes);
-  let filled = 0;
-  let tensors: TensorInfo[] | undefined;
-  let index = 0;
-  let position = 0; // in the data
-  for await (const piece of source.stream(0, signal)) {
-    let rest = piece;
-    while (!tensors && rest.length > 0) {
-      const part = rest.subarray(0, head.length - filled);
-      head.set(part, filled);
-      filled += part.length;
-      rest = rest.subarray(part.length);
-      if (filled < head.length) continue;
-      if (filled === prefixBytes) {
-        const whole = new Uint8Array(prefixBytes + headerBytes(head, size, file));
-        whole.set(head);
-        head = whole;
-        continue;
-      }
-      const header = parseHeader(head, size, file);
-      tensors = [...header.tensors.values()];
-      await visitor.header(header);
-    }
-    while (tensors && rest.length > 0) {
-      while (tensors[index]?.end === position) index++;
-      const tensor = tensors[index];
-      if (!tensor) throw bad(file, 'longer than its size', filled + position + rest.length, size);
-      const chunk = rest.subarray(0, tensor.end - position);
-      const waiting = visitor.data(tensor, position - tensor.begin, chunk);
-      if (waiting) await waiting;
-      position += chunk.length;
-      rest = rest.subarray(chunk.length);
-    }
-  }
-  // A file may hold a header alone, so the end is judged by the count of bytes.
-  if (filled + position !== size || !tensors)
-    throw bad(file, 'truncated', filled + position, Math.max(size, prefixBytes));
 }

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { inPasses, openMachine, relativeError, type TestMachine } from '../e2e/machine';
 import { fetchModel, hfPacked, type ModelFiles, readFixture, type Tensors } from '../e2e/reading';
 import { bitLinear, quantisedRows } from './bitlinear';
-import { CODES_STRIDE, type LayerPlan, type Matrix, ROWS } from './memory';
+import { CODES_STRIDE, type LayerPlan, type Matrix, ROWS, type TableHead } from './memory';
 
 type Machine = Parameters<typeof bitLinear>[0];
 
@@ -60,7 +60,7 @@ describe.each(['dot32', 'dot16', 'lut8'] as const)('modules, %s', (kernel) => {
     const { normed } = plan.perThread[0]!;
     for (let row = 0; row < rows; row++) {
       new Float32Array(memory.buffer, plan.gateUp, width).set(input.subarray(row * width, (row + 1) * width));
-      pool.kernels.rmsNorm(plan.gateUp, gain, normed, width, plan.config.rmsNormEps);
+      pool.kernels.rmsNorm(plan.gateUp, gain, normed, width, width, plan.config.rmsNormEps);
       out.set(new Float32Array(memory.buffer, normed, width), row * width);
     }
     const error = relativeError(out, right);
@@ -136,14 +136,15 @@ describe.each(['dot32', 'dot16', 'lut8'] as const)('modules, %s', (kernel) => {
     const [ids, embedded] = [trace.i32('ids'), trace.f32('model.embed_tokens.out')];
     const [input, right] = [trace.f32('lm_head.in'), trace.f32('lm_head.out')];
     const { hidden, vocab } = plan.config;
+    const { table } = plan.head as TableHead;
     const out = new Float32Array(right.length);
     for (let row = 0; row < rows; row++) {
-      pool.kernels.embedBf16(plan.head.table, ids[row]!, hidden, plan.gateUp);
+      pool.kernels.embedBf16(table, ids[row]!, hidden, plan.gateUp);
       expect(new Float32Array(memory.buffer, plan.gateUp, hidden)).toEqual(
         embedded.subarray(row * hidden, (row + 1) * hidden),
       );
       new Float32Array(memory.buffer, plan.gateUp, hidden).set(input.subarray(row * hidden, (row + 1) * hidden));
-      pool.kernels.headBf16(plan.head.table, plan.gateUp, 0, vocab, hidden, plan.logits);
+      pool.kernels.headBf16(table, plan.gateUp, 0, vocab, hidden, plan.logits);
       out.set(new Float32Array(memory.buffer, plan.logits, vocab), row * vocab);
     }
     worst.head = Math.max(worst.head, relativeError(out, right));

@@ -44,6 +44,43 @@ export function packInt8(src: usize, table: usize, row: i32, n: i32, padded: i32
   store<i32>(sums + ((<usize>row) << 2), sum);
 }
 
+/** One row of the int8 table in natural order, i8[n]. */
+export function readInt8(table: usize, row: i32, n: i32, padded: i32, out: usize): void {
+  const src = rowStart(table, row, padded);
+  let i = 0;
+  for (; i + 16 <= n; i += 16) v128.store(out + <usize>i, v128.load(src + ((<usize>i) << 2)));
+  for (; i < n; i++) store<i8>(out + <usize>i, load<i8>(src + ((<usize>(i >> 4)) << 6) + <usize>(i & 15)));
+}
+
+/** The inverse of readInt8(): one row i8[n] and its scale into the table, with its sum. */
+export function placeInt8(
+  src: usize,
+  table: usize,
+  row: i32,
+  n: i32,
+  padded: i32,
+  scale: f32,
+  scales: usize,
+  sums: usize,
+): void {
+  const dst = rowStart(table, row, padded);
+  let lanes = i32x4.splat(0);
+  let i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const codes = v128.load(src + <usize>i);
+    v128.store(dst + ((<usize>i) << 2), codes);
+    lanes = i32x4.add(lanes, i32x4.extadd_pairwise_i16x8_s(i16x8.extadd_pairwise_i8x16_s(codes)));
+  }
+  let sum = sumI32(lanes);
+  for (; i < padded; i++) {
+    const code = i < n ? load<i8>(src + <usize>i) : 0;
+    store<i8>(dst + ((<usize>(i >> 4)) << 6) + <usize>(i & 15), code);
+    sum += code;
+  }
+  store<f32>(scales + ((<usize>row) << 2), scale);
+  store<i32>(sums + ((<usize>row) << 2), sum);
+}
+
 function bf16At(src: usize, i: i32): f32 {
   return reinterpret<f32>((<u32>load<u16>(src + ((<usize>i) << 1))) << 16);
 }

@@ -2,27 +2,6 @@
 // r + i * out/4 in bits 2i..2i+1, codes 0, 1, 2 = -1, 0, +1 (transformers, integrations/bitnet.py, pack_weights).
 import { lutBlock } from './gemv';
 
-/** 1 if a byte of u8[n] (n multiple of 16) holds the code 3, which no ternary weight has; else 0. */
-export function hasCode3(src: usize, n: i32): i32 {
-  const ones = i8x16.splat(0x55);
-  let bad = i8x16.splat(0);
-  for (let i: usize = 0; i < <usize>n; i += 16) {
-    const x = v128.load(src + i);
-    bad = v128.or(bad, v128.and(v128.and(x, i16x8.shr_u(x, 1)), ones));
-  }
-  return v128.any_true(bad) ? 1 : 0;
-}
-
-/** 1 if bf16[n] (n multiple of 8) holds an infinity or NaN (all bits of the exponent set); else 0. */
-export function hasNonFinite(src: usize, n: i32): i32 {
-  const exponent = i16x8.splat(0x7f80);
-  let bad = i16x8.splat(0);
-  for (let i: usize = 0; i < (<usize>n) << 1; i += 16) {
-    bad = v128.or(bad, i16x8.eq(v128.and(v128.load(src + i), exponent), exponent));
-  }
-  return v128.any_true(bad) ? 1 : 0;
-}
-
 /**
  * One row from the HF bytes to its place in the tiles.
  * @param src u8[cols] padded with 0x55; @param field 0..3: which row of the byte; @param row in the matrix

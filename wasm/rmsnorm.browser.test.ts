@@ -7,11 +7,11 @@ const labs = await openLabs();
 const LENGTHS = [4, 8, 12, 16, 20, 28, 32, 36, 64, 100, 636, 640, 2560, 2564, 6912, 14336, 16384];
 
 describe.each(labs)('$name', (lab) => {
-  function run(x: Float32Array, gain: Float32Array, eps: number, inPlace: boolean): Float32Array {
+  function run(x: Float32Array, gain: Float32Array, eps: number, inPlace: boolean, count = x.length): Float32Array {
     lab.reset();
     const at = lab.put(x);
     const out = inPlace ? at : lab.take(x.length * 4);
-    lab.kernels.rmsNorm(at, lab.put(gain), out, x.length, eps);
+    lab.kernels.rmsNorm(at, lab.put(gain), out, x.length, count, eps);
     expect(lab.overruns()).toEqual([]);
     if (!inPlace) expect(bitDifference(lab.f32(at, x.length), x), 'the input').toBe('');
     return lab.f32(out, x.length);
@@ -32,6 +32,28 @@ describe.each(labs)('$name', (lab) => {
         0,
       );
       expect(worst, `n = ${n}, against float64`).toBeLessThan(2e-6);
+    }
+  });
+
+  test('padding does not count', () => {
+    for (const [heads, half, paddedHalf] of [
+      [1, 6, 8],
+      [3, 50, 52],
+      [32, 50, 52],
+    ] as const) {
+      const random = prng(heads);
+      const n = 2 * heads * paddedHalf;
+      const real = (i: number) => i % paddedHalf < half;
+      const x = gaussian(n, random).map((v, i) => (real(i) ? v : 0));
+      const gain = gaussian(n, random).map((v, i) => (real(i) ? v : 0));
+      const count = 2 * heads * half;
+      const y = run(x, gain, 1e-5, false, count);
+      expect(bitDifference(y, rmsNorm(x, gain, 1e-5, count)), `${heads} heads of ${2 * half}`).toBe('');
+      const root = Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / count + 1e-5);
+      for (const [i, v] of y.entries()) {
+        if (real(i)) expect(Math.abs(v * root - gain[i]! * x[i]!)).toBeLessThan(2e-6 * Math.abs(gain[i]! * x[i]!));
+        else expect(v).toBe(0);
+      }
     }
   });
 

@@ -37,6 +37,33 @@ describe.each(labs)('$name', (lab) => {
     },
   );
 
+  test.each([2, 12, 20, 100])('the tables of a head of %i are padded to whole vectors', (headDim) => {
+    const [half, padded] = [headDim / 2, Math.ceil(headDim / 8) * 4];
+    for (const position of POSITIONS) {
+      lab.reset();
+      const [cosines, sines] = [lab.take(padded * 4), lab.take(padded * 4)];
+      lab.kernels.ropeTables(position, headDim, 10_000, cosines, sines);
+      const [c, s] = [lab.f32(cosines, padded), lab.f32(sines, padded)];
+      const x = gaussian(headDim, prng(headDim + position));
+      const wanted = rope(x, position, 10_000);
+      const at = lab.take(padded * 8);
+      const head = new Float32Array(2 * padded);
+      head.set(x.subarray(0, half));
+      head.set(x.subarray(half), padded);
+      lab.write(at, head);
+      lab.kernels.rope(at, 2 * padded, cosines, sines, at);
+      const got = lab.f32(at, 2 * padded);
+      expect([...c.subarray(half), ...s.subarray(half)]).toEqual([
+        ...Array(padded - half).fill(1),
+        ...Array(padded - half).fill(0),
+      ]);
+      const turned = Float32Array.of(...got.subarray(0, half), ...got.subarray(padded, padded + half));
+      expect(bitDifference(turned, wanted), `position ${position}`).toBe('');
+      expect([...got.subarray(half, padded), ...got.subarray(padded + half)].every((v) => v === 0)).toBe(true);
+      expect(lab.overruns()).toEqual([]);
+    }
+  });
+
   test.each(HEAD_DIMS)('a head of %i turns as the oracle says', (headDim) => {
     for (const position of POSITIONS) {
       lab.reset();

@@ -3,20 +3,26 @@ import { cos, pow, sin } from './math';
 import { storeHead } from './attention';
 
 /**
- * Tables of one position: f32 cos[d / 2] and sin[d / 2]. Rounded as HF transformers does: the exponent, the inverse
- * frequency and the angle are float32.
+ * Tables of one position: f32 cos[d / 2] and sin[d / 2], padded to a multiple of 4 with cos 1 and sin 0. Rounded as HF
+ * transformers does: the exponent, the inverse frequency and the angle are float32.
+ * @param headDim true size of a head, even
  */
 export function ropeTables(position: i32, headDim: i32, theta: f64, cosines: usize, sines: usize): void {
-  for (let i = 0; i < headDim >> 1; i++) {
+  const half = headDim >> 1;
+  for (let i = 0; i < half; i++) {
     const exponent = <f32>(i << 1) / <f32>headDim;
     const inverse = <f32>1 / <f32>pow(theta, <f64>exponent);
     const angle = <f64>(<f32>position * inverse);
     store<f32>(cosines + ((<usize>i) << 2), <f32>cos(angle));
     store<f32>(sines + ((<usize>i) << 2), <f32>sin(angle));
   }
+  for (let i = half; i & 3; i++) {
+    store<f32>(cosines + ((<usize>i) << 2), 1);
+    store<f32>(sines + ((<usize>i) << 2), 0);
+  }
 }
 
-/** Rotates one head. x, out: f32[headDim], out may be x; headDim multiple of 8. */
+/** Rotates one head. x, out: f32[headDim], out may be x; headDim multiple of 8, padding of both halves included. */
 export function rope(x: usize, headDim: i32, cosines: usize, sines: usize, out: usize): void {
   const half = (<usize>headDim) << 1; // bytes
   for (let i: usize = 0; i < half; i += 16) {

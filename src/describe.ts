@@ -1,0 +1,206 @@
+/**
+ * What a source holds, found out from its listing, its small files and the headers of its weight files: everything that
+ * there is to know about a model but its weights. Plain data: the store keeps it beside the records.
+ */
+import { templateOf } from './chat-template';
+import { generationDefaults, type ModelConfig, parseConfig } from './config';
+import type { ByteSource } from './download';
+import { SternaError } from './errors';
+import { checkSplits, type GgufHeader, parseGguf } from './gguf';
+import { configFromGguf, hasInterleavedHeads } from './gguf-config';
+import { textFromGguf } from './gguf-text';
+import type { NameStyle } from './names';
+import type { Listing, Origin } from './origin';
+import type { Report } from './progress';
+import type { GenerateOptions } from './protocol';
+import { headerEnd, parseHeader } from './safetensors';
+import type { WeightFile } from './tensors';
+import { chooseWeights, shardsOf } from './weight-files';
+
+export interface Description {
+  name: string;
+  /** Tells a changed model from the same one: a digest of the files that are read, as far as the origin tells them. */
+  version: string;
+  /** How the weights are written, in words. */
+  format: string;
+  config: ModelConfig;
+  style: NameStyle;
+  /** Rows of queries and keys have the two halves of a head in turn (GGUF of Llama's architecture). */
+  interleaved: boolean;
+  files: WeightFile[];
+  defaults: Pick<GenerateOptions, 'temperature' | 'topK' | 'topP'>;
+  /** Why there is no tokenizer, where there is none. */
+  noTokenizer?: string;
+}
+
+/** Tokenizer and template, as the files have them. */
+export interface TextFiles {
+  tokenizer: unknown;
+  config: unknown;
+  template?: string;
+}
+
+export interface Described {
+  description: Description;
+  text: TextFiles | undefined;
+  /** The first bytes of each weight file, up to its data. */
+  heads: Uint8Array[];
+}
+
+/** Read at first; a longer header is read again, whole. */
+const FIRST_BYTES = { safetensors: 2 ** 18, gguf: 2 ** 20 };
+
+/** A file that a model cannot do without. */
+async function required<T>(origin: Origin, file: string, opened: Promise<T | null | undefined>): Promise<T> {
+  const value = await opened;
+  if (value !== null && value !== undefined) return value;
+  const facts = { file, got: 'nothing', expected: `a file in ${origin.address}` };
+  throw new SternaError('bad-file', 'there is no such file, or it may not be read', facts);
+}
+
+/**
+ * Reads everything but the weights.
+ * @throws SternaError `bad-file`, `unsupported` (the field and its value), and what the origin throws
+ */
+export async function describe(origin: Origin, signal: AbortSignal, report: Report): Promise<Described> {
+  const choice = chooseWeights(origin);
+  if (choice?.kind === 'gguf') return describeGguf(origin, choice.paths, signal, report);
+  report('config', 'config.json');
+  const configJson = await required(origin, 'config.json', origin.json('config.json'));
+  const generation = await origin.json('generation_config.json');
+  const config = parseConfig(configJson, generation, 'config.json');
+  const defaults = generationDefaults(generation);
+  const paths = choice?.paths ?? (await shardsOf(origin));
+  const { files, heads } = await readHeaders(origin, paths, async (source) => {
+    const head = await readHead(source, FIRST_BYTES.safetensors, signal, (bytes) =>
+      headerEnd(bytes, source.size, source.name),
+    );
+    const { tensors, dataStart } = parseHeader(head, source.size, source.name);
+    const listed = [...tensors.values()].map(({ name, dtype, shape, begin, end }) => ({
+      ...{ name, type: dtype, shape, begin: dataStart + begin, end: dataStart + end },
+    }));
+    return { head: head.subarray(0, dataStart), tensors: listed };
+  });
+  const text = await readText(origin, report);
+  const style = (configJson as { weight_bits?: unknown }).weight_bits === undefined ? 'hf' : 'hf-1bitllm';
+  const packed = files.some(({ tensors }) => tensors.some(({ type }) => type === 'U8'));
+  const description: Description = {
+    name: origin.name,
+    version: await versionOf(origin),
+    format: packed ? 'packed safetensors' : 'float safetensors, quantised here',
+    config,
+    style,
+    interleaved: false,
+    files,
+    defaults,
+    ...(text ? {} : { noTokenizer: `${origin.address} has no tokenizer.json` }),
+  };
+  return { description, text, heads };
+}
+
+async function describeGguf(
+  origin: Origin,
+  paths: string[],
+  signal: AbortSignal,
+  report: Report,
+): Promise<Described> {
+  report('config', paths[0]);
+  const headers: GgufHeader[] = [];
+  const { files, heads } = await readHeaders(origin, paths, async (source) => {
+    let header: GgufHeader | undefined;
+    const head = await readHead(source, FIRST_BYTES.gguf, signal, (bytes) => {
+      const parsed = parseGguf(bytes, source.size, source.name);
+      if ('needs' in parsed) return parsed.needs;
+      header = parsed;
+      return 0;
+    });
+    headers.push(header!);
+    return { head: head.subarray(0, header!.dataStart), tensors: header!.tensors };
+  });
+  if (headers.length > 1) checkSplits(headers, paths);
+  const { metadata } = headers[0]!;
+  const tensors = files.flatMap((file) => file.tensors);
+  const config = configFromGguf(metadata, tensors, paths[0]!);
+  const inFile = textFromGguf(metadata, paths[0]!);
+  const text = (await readText(origin, report)) ?? inFile.text;
+  const generation = await origin.json('generation_config.json');
+  const ternary = tensors.find(({ name }) => /blk\.0\.ffn_down\.weight/.test(name));
+  const description: Description = {
+    name: origin.name,
+    version: await versionOf(origin),
+    format: `GGUF ${ternary?.type}`,
+    config,
+    style: 'gguf',
+    interleaved: hasInterleavedHeads(config),
+    files,
+    defaults: generationDefaults(generation),
+    ...(text ? {} : { noTokenizer: inFile.reason ?? 'the file has no tokenizer' }),
+  };
+  return { description, text, heads };
+}
+
+/** Opens each weight file and reads its table of tensors. */
+async function readHeaders(
+  origin: Origin,
+  paths: string[],
+  read: (source: ByteSource) => Promise<{ head: Uint8Array; tensors: WeightFile['tensors'] }>,
+): Promise<{ files: WeightFile[]; heads: Uint8Array[] }> {
+  const [files, heads]: [WeightFile[], Uint8Array[]] = [[], []];
+  for (const path of paths) {
+    const source = await required(origin, path, origin.open(path));
+    const { head, tensors } = await read(source);
+    const { size, sha256 } = source;
+    files.push({ path, size, ...(sha256 === undefined ? {} : { sha256 }), dataStart: head.length, tensors });
+    heads.push(head);
+  }
+  return { files, heads };
+}
+
+/** The first bytes of a file, as many as `needs` wants: it says 0 when they suffice. */
+async function readHead(
+  source: ByteSource,
+  first: number,
+  signal: AbortSignal,
+  needs: (bytes: Uint8Array) => number,
+): Promise<Uint8Array> {
+  let bytes: Uint8Array = await source.read(0, Math.min(first, source.size), signal);
+  for (;;) {
+    const wanted = needs(bytes);
+    if (wanted <= bytes.length) return bytes;
+    // at least twice as much each time: a header of 10 MB is read in few steps
+    const to = Math.min(source.size, Math.max(wanted, bytes.length * 2));
+    const more = await source.read(bytes.length, to, signal);
+    const joined = new Uint8Array(to);
+    joined.set(bytes);
+    joined.set(more, bytes.length);
+    bytes = joined;
+  }
+}
+
+/** The tokenizer files of a folder; undefined without tokenizer.json. */
+async function readText(origin: Origin, report: Report): Promise<TextFiles | undefined> {
+  report('tokenizer', 'tokenizer.json');
+  const tokenizer = await origin.json('tokenizer.json');
+  if (tokenizer === undefined) return undefined;
+  const config = await origin.json('tokenizer_config.json');
+  const template = templateOf(config) ?? templateOf(undefined, await origin.text('chat_template.jinja'));
+  return { tokenizer, config, ...(template === undefined ? {} : { template }) };
+}
+
+/** Small files that decide what a model is. */
+const SMALL = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'];
+
+/**
+ * Tells one state of a source from another by the files that a model is read from: a commit that only changes the README
+ * is no new version. A digest of what the listing says of them; without a listing, what the server says of the weights.
+ */
+export async function versionOf(origin: Origin): Promise<string> {
+  if (!origin.files) return origin.version;
+  const choice = chooseWeights(origin);
+  const isRead = (path: string): boolean =>
+    SMALL.includes(path) || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
+  const read = origin.files.filter(({ path }) => isRead(path));
+  const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? origin.version}`;
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(read.map(line).sort().join('\n')));
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}

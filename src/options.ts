@@ -1,0 +1,165 @@
+/** The options of a load, checked and completed. */
+import type { ModelConfig } from './config';
+import { SternaError } from './errors';
+import { type MemoryPlan, type PlanOptions, planMemory } from './memory';
+import type { KernelName } from './memory';
+import { type Part, partsOf } from './parts';
+import { stagingOf, type Staging } from './packer';
+import type { Description } from './describe';
+import type { LoadRequest } from './protocol';
+
+/** Rows of a prefill pass. Without shared memory an abort is heard only between passes, so these are shorter. */
+const MAX_ROWS = { shared: 256, single: 64 };
+const MOST_THREADS = 64;
+const MOST_DEFAULT_THREADS = 8;
+/** Some 0.8 ms a token: with less to do, threads lose more at barriers to a page that is also busy than they gain. */
+const WEIGHTS_PER_THREAD = 40e6;
+/** An exact bf16 embedding up to this size, int8 above. */
+const BF16_HEAD_BYTES = 64e6;
+
+type Options = LoadRequest['options'];
+
+/** Options as the caller means them: everything there, nothing decided that depends on the model. */
+export interface CheckedOptions {
+  threads: number | undefined;
+  kernel: 'auto' | KernelName;
+  contextLength: number | undefined;
+  kvCache: 'bf16' | 'f32';
+  lmHead: 'auto' | 'bf16' | 'int8';
+  cache: boolean;
+  i2sOrder: 'auto' | 'x86' | 'arm';
+}
+
+function oneOf<T>(name: string, value: T | undefined, allowed: readonly T[], fallback: T): T {
+  const chosen = value ?? fallback;
+  if (!allowed.includes(chosen))
+    throw new SternaError('bad-input', name, { got: String(chosen), expected: allowed.join(' or ') });
+  return chosen;
+}
+
+/** @throws SternaError `bad-input` for an option that does not exist, or a value that it cannot have */
+export function checkOptions(options: Options): CheckedOptions {
+  const checked: CheckedOptions = {
+    threads: options.threads,
+    kernel: oneOf('kernel', options.kernel, ['auto', 'dot32', 'dot16', 'lut8'], 'auto'),
+    contextLength: options.contextLength,
+    kvCache: oneOf('kvCache', options.kvCache, ['bf16', 'f32'], 'bf16'),
+    lmHead: oneOf('lmHead', options.lmHead, ['auto', 'bf16', 'int8'], 'auto'),
+    cache: oneOf('cache', options.cache, [true, false], true),
+    i2sOrder: oneOf('i2sOrder', options.i2sOrder, ['auto', 'x86', 'arm'], 'auto'),
+  };
+  const unknown = Object.keys(options).find((name) => !(name in checked));
+  if (unknown) {
+    const facts = { got: unknown, expected: Object.keys(checked).join(', ') };
+    throw new SternaError('bad-input', 'unknown option', facts);
+  }
+  const { threads } = checked;
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
+    const facts = { got: String(threads), expected: `an integer from 1 to ${MOST_THREADS}` };
+    throw new SternaError('bad-input', 'threads', facts);
+  }
+  return checked;
+}
+
+/** Whether this worker can share memory with others, and if not, why. */
+export function sharing(): { shared: boolean; reason: string } {
+  if (!globalThis.crossOriginIsolated) {
+    return { shared: false, reason: 'the page is not cross-origin isolated (COOP and COEP headers are missing)' };
+  }
+  if (typeof SharedArrayBuffer === 'undefined')
+    return { shared: false, reason: 'the browser has no SharedArrayBuffer' };
+  const { port1, port2 } = new MessageChannel();
+  try {
+    port1.postMessage(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }));
+    return { shared: true, reason: '' };
+  } catch {
+    return { shared: false, reason: 'the browser cannot post shared WebAssembly memory' };
+  } finally {
+    port1.close();
+    port2.close();
+  }
+}
+
+export function threadCount(
+  wanted: number | undefined,
+  config: ModelConfig,
+  { shared, reason }: ReturnType<typeof sharing>,
+): { threads: number; threadsReason: string } {
+  if (!shared) return { threads: 1, threadsReason: `one thread: ${reason}` };
+  if (wanted !== undefined) return { threads: wanted, threadsReason: 'as asked' };
+  const cores = navigator.hardwareConcurrency || 1;
+  const useful = Math.ceil(ternaryWeights(config) / WEIGHTS_PER_THREAD);
+  if (useful < cores && useful < MOST_DEFAULT_THREADS) {
+    return {
+      threads: useful,
+      threadsReason: `the model is small: ${WEIGHTS_PER_THREAD / 1e6} million weights a thread`,
+    };
+  }
+  return { threads: Math.min(cores, MOST_DEFAULT_THREADS), threadsReason: `the browser reports ${cores} cores` };
+}
+
+function contextLength(wanted: number | undefined, { maxPositions }: ModelConfig): number {
+  if (wanted === undefined) return Math.min(maxPositions, 4096);
+  if (!Number.isInteger(wanted) || wanted < 1 || wanted > maxPositions) {
+    throw new SternaError('bad-input', 'contextLength', {
+      got: String(wanted),
+      expected: `an integer from 1 to ${maxPositions}`,
+    });
+  }
+  return wanted;
+}
+
+/** How embedding and lm_head are kept, where they are no ternary matrices. */
+export function lmHeadOf(wanted: CheckedOptions['lmHead'], { vocab, hidden }: ModelConfig): 'bf16' | 'int8' {
+  if (wanted !== 'auto') return wanted;
+  return vocab * hidden * 2 <= BF16_HEAD_BYTES ? 'bf16' : 'int8';
+}
+
+/** The memory of a model, with room to pack its weights in, and the parts that its files fall into. */
+export interface Layout {
+  plan: MemoryPlan;
+  parts: Part[];
+  staging: Staging;
+}
+
+/**
+ * Plans the memory for a description.
+ * @param storedTables the form in which the store has (or will have) embedding and lm_head
+ * @throws SternaError as partsOf() and planMemory()
+ */
+export function layOut(
+  { config, files, style, interleaved }: Description,
+  options: CheckedOptions,
+  choice: { kernel: KernelName; threads: number; shared: boolean },
+  recordBytes: number,
+  storedTables?: 'bf16' | 'int8',
+): Layout {
+  const { kernel, threads, shared } = choice;
+  const context = contextLength(options.contextLength, config);
+  const planOptions: PlanOptions = {
+    kernel,
+    threads,
+    contextLength: context,
+    sequences: 1,
+    maxRows: Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context),
+    kvCache: options.kvCache,
+    lmHead: lmHeadOf(options.lmHead, config),
+  };
+  const draft = planMemory(config, planOptions);
+  const staging = stagingOf(partsOf(files, draft, style, interleaved, storedTables), recordBytes);
+  const plan = planMemory(config, { ...planOptions, stagingBytes: staging.bytes });
+  return { plan, parts: partsOf(files, plan, style, interleaved, storedTables), staging };
+}
+
+export function ternaryWeights(config: ModelConfig): number {
+  const { hidden, layers, heads, kvHeads, headDim, ffn, vocab, ternaryEmbedding, lmHead } = config;
+  const tables = ternaryEmbedding ? vocab * hidden * (lmHead === 'tied' ? 1 : 2) : 0;
+  return layers * hidden * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn) + tables;
+}
+
+export function countParameters(config: ModelConfig): number {
+  const { hidden, layers, heads, headDim, ffn, vocab, subNorms, qkNorm, ternaryEmbedding, lmHead } = config;
+  const norms = 2 * hidden + (subNorms ? heads * headDim + ffn : 0) + (qkNorm ? 2 * headDim : 0);
+  const tables = ternaryEmbedding ? 0 : vocab * hidden * (lmHead === 'tied' ? 1 : 2);
+  return tables + ternaryWeights(config) + layers * norms + hidden;
+}

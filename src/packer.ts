@@ -1,0 +1,278 @@
+/**
+ * From the bytes of a checkpoint, or of its stored form, to the planned memory, a unit at a time (parts.ts): each unit is
+ * gathered in staging memory, packed, and written once more in the stored form, which does not depend on the kernel.
+ */
+import { SternaError } from './errors';
+import type { Kernels } from './kernels';
+import { type Matrix, type MemoryPlan, pad, type TableHead } from './memory';
+import type { Part } from './parts';
+import { createTernaryRows, type Desk, FLOAT, type I2sOrder } from './ternary';
+
+/** Gains this small are dead channels; as denormal numbers they would only be slow. */
+const TINY = 1e-30;
+
+/** Where the packer works, as offsets from plan.staging. */
+export interface Staging extends Desk {
+  bytes: number;
+}
+
+/** The staging memory that the parts need, with room for stored records of `recordBytes`. */
+export function stagingOf(parts: Part[], recordBytes: number): Staging {
+  let top = 0;
+  const take = (least: number, of: (part: Part) => number): number => {
+    const at = top;
+    top = pad(top + parts.reduce((most, part) => Math.max(most, of(part)), least) + 256, 64);
+    return at;
+  };
+  // a row of padded heads is less than twice as long as in the file; a whole float matrix goes row by row
+  const codes = ({ place, rows, cols }: Part): number => (place.kind === 'ternary' ? rows * cols * 2 : 0);
+  const unit = take(0, ({ unitBytes }) => unitBytes);
+  const stored = take(recordBytes, ({ storedBytes }) => storedBytes);
+  const at = { unit, stored, codes: take(0, codes), spare: take(0, codes), row: take(0, ({ cols }) => cols * 4) };
+  return { ...at, bytes: top };
+}
+
+export interface Packer {
+  /** Goes to a byte of a file: the border of a unit, or outside all parts. At byte 0, what came of it before is forgotten. */
+  seek(file: number, offset: number): void;
+  /**
+   * Takes the next bytes of the file. `unit` gets the stored bytes of each finished unit (a view that the next one
+   * overwrites) and says whether to stop there. Returns the bytes taken: fewer than there are only after a stop.
+   */
+  take(chunk: Uint8Array, unit: (stored: Uint8Array) => boolean): number;
+  /** Takes the stored form of whole units, from where it is. */
+  restore(record: Uint8Array): void;
+  /** The byte of the file that comes next. */
+  readonly offset: number;
+  /** Once everything has arrived: scales that consist of several factors are joined. */
+  finish(): void;
+  /** Turns I2_S matrices that were packed in one byte order into what the other order means, in place. */
+  reorder(to: I2sOrder): void;
+}
+
+/**
+ * A packer for the parts of one model.
+ * @param files names for errors
+ * @throws SternaError (from take and restore) `bad-file` for weights that are no trits, scales and gains that are no
+ * finite numbers, stored records that do not fit; `unsupported` as ternary.ts
+ */
+export function createPacker(
+  kernels: Kernels,
+  memory: WebAssembly.Memory,
+  plan: MemoryPlan,
+  parts: Part[],
+  staging: Staging,
+  files: string[],
+  i2sOrder: I2sOrder,
+): Packer {
+  const bytes = new Uint8Array(memory.buffer);
+  const view = new DataView(memory.buffer);
+  const { config } = plan;
+  const place = (key: keyof Desk): number => plan.staging + staging[key];
+  const desk: Desk = {
+    unit: place('unit'),
+    stored: place('stored'),
+    codes: place('codes'),
+    spare: place('spare'),
+    row: place('row'),
+  };
+  const half = config.headDim / 2;
+
+  const fail = (part: Part, what: string, got: string | number, expected: string | number): SternaError =>
+    new SternaError('bad-file', `${what} in tensor ${part.name}`, { file: files[part.file] ?? '', got, expected });
+
+  /** The scale of the weights themselves, and of a scale tensor beside weights that have their own. */
+  const factors = new Map<Matrix, { own?: number; beside?: number }>();
+  function setScale(part: Part, matrix: Matrix, scale: number, kind: 'own' | 'beside' = 'own'): void {
+    if (!(scale > 0) || !Number.isFinite(scale)) throw fail(part, 'scale', String(scale), 'a finite number above 0');
+    const known = factors.get(matrix) ?? {};
+    if (known[kind] !== undefined && known[kind] !== scale) throw fail(part, 'one scale', scale, known[kind]);
+    factors.set(matrix, { ...known, [kind]: scale });
+  }
+
+  const ternary = createTernaryRows(kernels, memory, plan, desk, i2sOrder, fail, setScale);
+  let [file, offset, index, unit, filled] = [0, 0, 0, 0, 0];
+
+  function packTableRow(part: Part, { kind, table, scales, sums, paddedHidden }: TableHead, row: number): void {
+    const { cols } = part;
+    if (kernels.badFloat(row, FLOAT.BF16!, cols)) throw fail(part, `row ${unit}`, 'infinity or NaN', 'finite numbers');
+    if (kind === 'bf16') kernels.packBf16(row, table, unit, cols);
+    else kernels.packInt8(row, table, unit, cols, paddedHidden, scales, sums);
+  }
+
+  /** Rows of every type become bf16 first: what int8 rows are made of does not depend on what is stored. */
+  function takeTable(part: Part, table: TableHead): void {
+    const { type, cols } = part;
+    let row = desk.unit;
+    if (type !== 'BF16') {
+      kernels.rowToBf16(desk.unit, FLOAT[type]!, cols, desk.row);
+      row = desk.row;
+    }
+    packTableRow(part, table, row);
+    if (part.storedBytes === cols * 2) bytes.copyWithin(desk.stored, row, row + cols * 2);
+    else {
+      kernels.readInt8(table.table, unit, cols, table.paddedHidden, desk.stored);
+      bytes.copyWithin(desk.stored + cols, table.scales + unit * 4, table.scales + unit * 4 + 4);
+    }
+  }
+
+  function restoreTable(part: Part, table: TableHead, from: number): void {
+    const { cols, storedBytes } = part;
+    if (storedBytes === cols * 2) return packTableRow(part, table, from);
+    if (table.kind === 'bf16') return; // exact rows come from elsewhere
+    const scale = view.getFloat32(from + cols, true);
+    kernels.placeInt8(from, table.table, unit, cols, table.paddedHidden, scale, table.scales, table.sums);
+  }
+
+  /** A small float tensor. */
+  function smallFloats(part: Part, type: string, from: number, size: number): Float32Array {
+    const values = toFloat32(bytes.slice(from, from + size), type);
+    const wrong = values.find((v) => !Number.isFinite(v));
+    if (wrong !== undefined) throw fail(part, 'value', String(wrong), 'finite numbers');
+    return values;
+  }
+
+  function placeGain(at: number, inHeads: boolean, values: Float32Array): void {
+    const gains = new Float32Array(memory.buffer, at, inHeads ? (values.length / half) * (plan.headDim / 2) : values.length);
+    for (const [i, value] of values.entries()) {
+      const to = inHeads ? Math.floor(i / half) * (plan.headDim / 2) + (i % half) : i;
+      gains[to] = Math.abs(value) < TINY ? 0 : value;
+    }
+  }
+
+  function takeUnit(part: Part): void {
+    const { place: to, type, unitBytes } = part;
+    if (to.kind === 'ternary') ternary.take(part, to.matrix, unit);
+    else if (to.kind === 'table') takeTable(part, to.table);
+    else if (to.kind === 'tail') takeScale(part, to.matrix, view.getFloat32(desk.unit, true), 'own');
+    else {
+      const values = smallFloats(part, type, desk.unit, unitBytes);
+      if (to.kind === 'gain') {
+        placeGain(to.at, to.heads, values);
+        bytes.set(new Uint8Array(values.buffer), desk.stored);
+      } else takeScale(part, to.matrix, to.divide ? Math.fround(1 / values[0]!) : values[0]!, to.factor);
+    }
+  }
+
+  function takeScale(part: Part, matrix: Matrix, scale: number, kind: 'own' | 'beside'): void {
+    setScale(part, matrix, scale, kind);
+    view.setFloat32(desk.stored, scale, true);
+  }
+
+  function restoreUnit(part: Part, from: number): void {
+    const { place: to, storedBytes } = part;
+    if (to.kind === 'ternary') ternary.restore(part, to.matrix, unit, from);
+    else if (to.kind === 'table') restoreTable(part, to.table, from);
+    else if (to.kind === 'gain') placeGain(to.at, to.heads, smallFloats(part, 'F32', from, storedBytes));
+    else setScale(part, to.matrix, view.getFloat32(from, true), to.kind === 'tail' ? 'own' : to.factor);
+  }
+
+  /** The part that the next byte belongs to, or the next one in this file. */
+  const here = (): Part | undefined => (parts[index]?.file === file ? parts[index] : undefined);
+
+  function advance(part: Part): void {
+    filled = 0;
+    if (++unit < part.units) return;
+    unit = 0;
+    index++;
+  }
+
+  return {
+    seek(toFile, to) {
+      [file, offset, filled, unit] = [toFile, to, 0, 0];
+      if (to === 0) for (const { file: of, place: at } of parts) if (of === file && 'matrix' in at) factors.delete(at.matrix);
+      index = parts.findIndex((part) => part.file > toFile || (part.file === toFile && part.end > to));
+      if (index < 0) index = parts.length;
+      const part = here();
+      if (part && to > part.begin) unit = (to - part.begin) / part.unitBytes;
+    },
+
+    take(chunk, done) {
+      let used = 0;
+      while (used < chunk.length) {
+        const part = here();
+        const rest = chunk.length - used;
+        const gap = part ? part.begin + unit * part.unitBytes + filled - offset : rest;
+        const piece = chunk.subarray(used, used + (part && gap === 0 ? part.unitBytes - filled : Math.min(gap, rest)));
+        used += piece.length;
+        offset += piece.length;
+        if (!part || gap > 0) continue;
+        bytes.set(piece, desk.unit + filled);
+        filled += piece.length;
+        if (filled < part.unitBytes) break;
+        takeUnit(part);
+        advance(part);
+        if (done(bytes.subarray(desk.stored, desk.stored + part.storedBytes))) break;
+      }
+      return used;
+    },
+
+    restore(record) {
+      if (record.length > staging.codes - staging.stored) {
+        throw new SternaError('bad-file', 'stored record', { got: record.length, expected: staging.codes - staging.stored });
+      }
+      bytes.set(record, desk.stored);
+      for (let at = 0; at < record.length; ) {
+        const part = here();
+        if (!part || at + part.storedBytes > record.length) {
+          throw new SternaError('bad-file', 'stored record', { got: record.length, expected: at });
+        }
+        restoreUnit(part, desk.stored + at);
+        at += part.storedBytes;
+        offset = part.begin + (unit + 1) * part.unitBytes;
+        advance(part);
+      }
+    },
+
+    get offset() {
+      return offset;
+    },
+
+    finish() {
+      for (const [matrix, { own = 1, beside = 1 }] of factors) matrix.scale = Math.fround(own * beside);
+      if (config.residualScale === 1) return;
+      for (const { output, down } of plan.layers) {
+        for (const matrix of [output, down]) scaleMatrix(memory, matrix, config.residualScale);
+      }
+    },
+
+    reorder: (to) => ternary.reorder(parts, to),
+  };
+}
+
+/** Matrices with rows or columns of padding begin as zeros; so do gains of padded heads, since new memory is 0. */
+export function fillPadding(memory: WebAssembly.Memory, plan: MemoryPlan): void {
+  const bytes = new Uint8Array(memory.buffer);
+  const matrices = plan.layers.flatMap(({ query, key, value, output, gate, up, down }) => [
+    ...[query, key, value, output, gate, up, down],
+  ]);
+  for (const head of new Set([plan.embedding, plan.head])) if (head.kind === 'ternary') matrices.push(head.matrix);
+  for (const { at, rows, paddedRows, paddedCols } of matrices) {
+    if (rows < paddedRows || plan.headDim !== plan.config.headDim) {
+      bytes.fill(0x55, at, at + (paddedRows * paddedCols) / 4);
+    }
+  }
+}
+
+/** What is added to the residual stream may be scaled: the matrix takes that over. */
+function scaleMatrix(memory: WebAssembly.Memory, matrix: Matrix, factor: number): void {
+  if (matrix.group === 0) {
+    matrix.scale = Math.fround(matrix.scale * factor);
+    return;
+  }
+  const count = (matrix.paddedRows * matrix.paddedCols) / matrix.group;
+  const scales = new Float32Array(memory.buffer, matrix.scales, count);
+  for (let i = 0; i < count; i++) scales[i] = scales[i]! * factor;
+}
+
+/** A little-endian float tensor as float32. */
+function toFloat32(bytes: Uint8Array<ArrayBuffer>, type: string): Float32Array<ArrayBuffer> {
+  if (type === 'F32') return new Float32Array(bytes.buffer);
+  const halves = new Uint16Array(bytes.buffer);
+  if (type === 'BF16') return new Float32Array(Uint32Array.from(halves, (bits) => bits << 16).buffer);
+  return Float32Array.from(halves, (bits) => {
+    const [sign, exponent, mantissa] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+    if (exponent === 31) return mantissa ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+    return sign * (exponent ? 2 ** (exponent - 25) * (1024 + mantissa) : 2 ** -24 * mantissa);
+  });
+}

@@ -1,0 +1,258 @@
+/**
+ * Weights into memory: from the store, from the source, or what is there from the store and the rest from the source.
+ * What is downloaded is packed as it comes, and kept in records; with each record goes the place in the file where the
+ * download can go on, and the state of the file's sha256 up to there.
+ */
+import { createSHA256 } from 'hash-wasm';
+import type { Description } from './describe';
+import type { ByteSource } from './download';
+import { SternaError } from './errors';
+import type { Origin } from './origin';
+import type { Packer } from './packer';
+import type { Report } from './progress';
+import type { LoadTimes } from './protocol';
+import type { Store, StoredModel, StoredRecord } from './store';
+
+/** A record is full at 16 MB, or when so much of the file has gone into it (a float master packs to a tenth). */
+export const RECORD_BYTES = 16 * 2 ** 20;
+const RECORD_SOURCE_BYTES = 64 * 2 ** 20;
+
+/** Where a download goes on: byte `offset` of a file, `hash` the sha256 state of all bytes before it. */
+export interface Resume {
+  file: number;
+  offset: number;
+  hash?: Uint8Array;
+}
+
+export interface Filling {
+  description: Description;
+  /** The first bytes of each weight file, where they have just been read. */
+  heads: (Uint8Array | undefined)[];
+  packer: Packer;
+  /** Undefined: the source cannot be reached. */
+  origin: Origin | undefined;
+  /** Where records are kept, and the model's manifest there; undefined: they are not. */
+  kept: { store: Store; model: StoredModel } | undefined;
+  signal: AbortSignal;
+  report: Report;
+  times: LoadTimes;
+}
+
+/** Adds the time of some work to a total. */
+async function timed<T>(times: LoadTimes, key: keyof LoadTimes, work: Promise<T> | (() => T)): Promise<T> {
+  const start = performance.now();
+  try {
+    return await (typeof work === 'function' ? work() : work);
+  } finally {
+    times[key] += performance.now() - start;
+  }
+}
+
+const totalBytes = ({ files }: Description): number => files.reduce((sum, { size }) => sum + size, 0);
+
+async function openFile({ description, origin }: Filling, file: number): Promise<ByteSource> {
+  const { path, size } = description.files[file]!;
+  if (!origin) throw new SternaError('offline', 'this file is needed again', { file: path, got: 'no connection' });
+  const source = await origin.open(path);
+  const facts = { file: path, got: source ? source.size : 'nothing', expected: size };
+  if (source?.size !== size) throw new SternaError('download', 'the file on the server is another one now', facts);
+  return source;
+}
+
+/**
+ * Reads the kept records of a stream back. A record that is missing or damaged is fetched again and put in its place.
+ * @throws SternaError `offline` if that needs the source and it cannot be reached; as the source and the packer do
+ */
+export async function restoreWeights(filling: Filling, stream = 'weights'): Promise<void> {
+  const { kept, packer, signal, times, report } = filling;
+  if (!kept) return;
+  const { store, model } = kept;
+  const records = recordsOf(model, stream);
+  const rooms = [0, 1].map(() => new Uint8Array(Math.max(0, ...records.map(({ bytes }) => bytes))));
+  const read = (n: number): Promise<Uint8Array<ArrayBuffer> | undefined> => {
+    const reading = store.read(model, n, stream, rooms[n % 2]);
+    reading.catch(() => {}); // it may never be waited for
+    return reading;
+  };
+  const total = records.reduce((sum, { bytes }) => sum + bytes, 0);
+  let [loaded, next] = [0, read(0)];
+  for (const [n, record] of records.entries()) {
+    signal.throwIfAborted();
+    report('cache', model.name, loaded, total);
+    const bytes = await timed(times, 'read', next);
+    next = read(n + 1);
+    packer.seek(record.file, record.from);
+    if (bytes) await timed(times, 'pack', () => packer.restore(bytes));
+    else await heal(filling, n, stream);
+    loaded += record.bytes;
+  }
+}
+
+const recordsOf = (model: StoredModel, stream: string): StoredRecord[] =>
+  (stream === 'weights' ? model.records : model.extra[stream]) ?? [];
+
+/** Packs the bytes of one record anew. */
+async function heal(filling: Filling, n: number, stream: string): Promise<void> {
+  const { kept, packer, signal } = filling;
+  const { store, model } = kept!;
+  const { file, from, to, bytes } = recordsOf(model, stream)[n]!;
+  const source = await openFile(filling, file);
+  const record = new Uint8Array(bytes);
+  let length = 0;
+  for await (const piece of source.stream(from, to, signal)) {
+    packer.take(piece, (stored) => {
+      if (length + stored.length <= bytes) record.set(stored, length);
+      length += stored.length;
+      return false;
+    });
+  }
+  if (length !== bytes) {
+    const facts = { file: source.name, got: length, expected: bytes };
+    throw new SternaError('bad-file', 'a stored record cannot be made again', facts);
+  }
+  await store.replace(model, n, record, stream);
+}
+
+/**
+ * Downloads the weights from where `resume` says, to the end.
+ * @throws SternaError `bad-file` if a file's sha256 is not the hub's, also when it has been fetched once more; `quota`;
+ * as the source and the packer do
+ */
+export async function downloadWeights(filling: Filling, resume: Resume): Promise<void> {
+  const { files } = filling.description;
+  let from = resume;
+  for (let tries = 0; from.file < files.length; ) {
+    const wrong = await downloadFile(filling, from);
+    if (wrong) {
+      // Only the whole file's hash can show a byte that changed on the way: what was made of it goes.
+      if (++tries === 2) throw wrong;
+      from = { file: from.file, offset: 0 };
+      const { store, model } = filling.kept ?? {};
+      const keep = model?.records.findIndex(({ file }) => file === from.file) ?? -1;
+      if (store && model && keep >= 0) await store.truncate(model, keep, from);
+    } else {
+      tries = 0;
+      from = { file: from.file + 1, offset: 0 };
+    }
+  }
+}
+
+/** One file from an offset; the error if its sha256 turns out wrong. */
+async function downloadFile(filling: Filling, { file, offset, hash }: Resume): Promise<SternaError | undefined> {
+  const { description, heads, packer, signal, times, report } = filling;
+  const { path, size, sha256 } = description.files[file]!;
+  const before = description.files.slice(0, file).reduce((sum, each) => sum + each.size, 0);
+  const total = totalBytes(description);
+  const hasher = sha256 === undefined ? undefined : (await createSHA256()).init();
+  if (hash) hasher?.load(hash);
+  const records = createRecorder(filling, file, offset, 'weights', () => hasher?.save());
+  packer.seek(file, offset);
+
+  const absorb = async (piece: Uint8Array): Promise<void> => {
+    for (let rest = piece; rest.length > 0; ) {
+      const taken = await timed(times, 'pack', () => packer.take(rest, records.add));
+      const part = rest.subarray(0, taken);
+      if (hasher) await timed(times, 'hash', () => hasher.update(part));
+      rest = rest.subarray(taken);
+      if (records.full) await timed(times, 'store', records.flush());
+    }
+  };
+
+  const head = offset === 0 ? heads[file] : undefined;
+  if (head) await absorb(head);
+  const source = await openFile(filling, file);
+  const pieces = source.stream(packer.offset, size, signal)[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { done, value } = await timed(times, 'network', pieces.next());
+      if (done) break;
+      await absorb(value);
+      report('weights', path, before + packer.offset, total);
+    }
+  } finally {
+    await pieces.return?.();
+    await records.settled().catch(() => {});
+  }
+  await timed(times, 'store', records.flush());
+  await timed(times, 'store', records.settled());
+  const got = hasher?.digest('hex');
+  if (got === sha256) return undefined;
+  return new SternaError('bad-file', 'sha256', { file: path, got: got ?? 'none', expected: sha256 ?? 'none' });
+}
+
+/**
+ * Fetches exact rows for tables that the store has as int8, and keeps them beside, as a stream of their own.
+ * @param filling with a packer of the tables alone
+ * @param ranges bytes of the tables in the files
+ */
+export async function downloadExactTables(filling: Filling, ranges: { file: number; begin: number; end: number }[]) {
+  const { kept, packer, signal, times, report } = filling;
+  const done = kept ? recordsOf(kept.model, EXACT).at(-1) : undefined;
+  for (const { file, begin, end } of ranges) {
+    const from = done && done.file === file && done.to > begin ? done.to : begin;
+    if (done && (done.file > file || from >= end)) continue;
+    const source = await openFile(filling, file);
+    const records = createRecorder(filling, file, from, EXACT, () => undefined);
+    packer.seek(file, from);
+    for await (const piece of source.stream(from, end, signal)) {
+      for (let rest = piece; rest.length > 0; ) {
+        const taken = await timed(times, 'pack', () => packer.take(rest, records.add));
+        rest = rest.subarray(taken);
+        if (records.full) await timed(times, 'store', records.flush());
+      }
+      report('weights', source.name, packer.offset - begin, end - begin);
+    }
+    await timed(times, 'store', records.flush());
+    await timed(times, 'store', records.settled());
+  }
+}
+
+/** Name of that stream. */
+export const EXACT = 'bf16';
+
+/** Gathers stored bytes into records, and writes them one after the other while the next one fills. */
+function createRecorder(
+  { kept, packer }: Filling,
+  file: number,
+  offset: number,
+  stream: string,
+  hash: () => Uint8Array | undefined,
+) {
+  let buffer = new Uint8Array(0);
+  let length = 0;
+  let from = offset;
+  let writing: Promise<void> = Promise.resolve();
+  const isFull = (): boolean => length >= RECORD_BYTES || packer.offset - from >= RECORD_SOURCE_BYTES;
+  return {
+    /** Adds one unit; true if the record is full with it. */
+    add(stored: Uint8Array): boolean {
+      if (!kept) return false;
+      if (length + stored.length > buffer.length) {
+        const larger = new Uint8Array(Math.max(length + stored.length, RECORD_BYTES + 2 ** 16));
+        larger.set(buffer.subarray(0, length));
+        buffer = larger;
+      }
+      buffer.set(stored, length);
+      length += stored.length;
+      return isFull();
+    },
+    get full(): boolean {
+      return length > 0 && isFull();
+    },
+    /** Hands the record over to be written, once the one before it is. */
+    async flush(): Promise<void> {
+      if (!kept || length === 0) return;
+      const bytes = buffer.subarray(0, length);
+      const place = { file, from, to: packer.offset };
+      const resume: Resume = { file, offset: packer.offset };
+      const hashed = hash();
+      if (hashed) resume.hash = hashed;
+      [buffer, length, from] = [new Uint8Array(0), 0, packer.offset];
+      await writing;
+      const state = stream === 'weights' ? resume : kept.model.state;
+      writing = kept.store.append(kept.model, bytes, place, state, stream);
+      writing.catch(() => {}); // waited for by the next flush
+    },
+    settled: (): Promise<void> => writing,
+  };
+}
