@@ -52,6 +52,7 @@ class App extends LitElement {
   readonly #actions: FrontActions = {
     ask: (text) => this.#ask(text),
     load: (source) => this.#load(source),
+    loadUnkept: () => this.#load(this.#loading.source, false),
     discard: () => this.#loading.discard(),
     choose: () => this.#chooser.value?.show(),
     manage: () => this.#chooser.value?.show('storage'),
@@ -223,11 +224,11 @@ class App extends LitElement {
     this.#composer.value?.focusBox();
   }
 
-  async #load(source = this.#loading.source): Promise<void> {
+  async #load(source = this.#loading.source, keep = true): Promise<void> {
     this.question = undefined;
     const asked = document.activeElement !== document.body; // by somebody who is at work here: focus goes along
     history.replaceState(null, '', location.pathname + writeAddress(location.search, source) + location.hash);
-    const loaded = this.#loading.start(source);
+    const loaded = this.#loading.start(source, keep);
     await this.updateComplete;
     if (asked) this.#focus('cancel-load');
     await loaded;

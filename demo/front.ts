@@ -25,6 +25,8 @@ export interface FrontActions {
   ask: (text: string) => void;
   /** Loads this, or what was to be loaded last. */
   load: (source?: PageSource) => void;
+  /** The same, without keeping it in the browser's storage. */
+  loadUnkept: () => void;
   /** Deletes what a load has left on this device. */
   discard: () => void;
   /** Opens the list of models, or of what is stored. */
@@ -38,7 +40,10 @@ export function loadState(loading: Loading, actions: FrontActions): TemplateResu
   return problem ? failure(loading, actions) : loadProgress(progress, () => loading.cancel());
 }
 
-function failure({ problem, progress, kept, source }: Loading, { load, discard, choose, manage }: FrontActions) {
+function failure(
+  { problem, progress, kept, source }: Loading,
+  { load, loadUnkept, discard, choose, manage }: FrontActions,
+) {
   const { code } = problem!;
   const partly = kept && !kept.complete ? kept : undefined;
   const toGo = partly && progress?.total ? `, ${bytes(progress.total * (1 - shareOf(partly)))} to go` : '';
@@ -47,7 +52,12 @@ function failure({ problem, progress, kept, source }: Loading, { load, discard, 
   const buttons = html`
     <button class=${asksForToken ? '' : 'primary'} data-testid="retry" @click=${() => load()}>${again}</button>
     ${partly ? html`<button data-testid="discard" @click=${discard}>Delete what is here</button>` : nothing}
-    ${code === 'quota' ? html`<button data-testid="manage-storage" @click=${manage}>Manage storage</button>` : nothing}
+    ${
+      code === 'quota'
+        ? html`<button data-testid="manage-storage" @click=${manage}>Manage storage</button>
+            <button data-testid="load-unkept" @click=${loadUnkept}>Load without keeping it</button>`
+        : nothing
+    }
     <button data-testid="change-model" @click=${choose}>Change model</button>
     ${isEmbedded(source) ? nothing : html`<button data-testid="use-embedded" @click=${() => load(embedded)}>Use the story model</button>`}
   `;

@@ -29,8 +29,8 @@ export class Loading {
     this.#changed = changed;
   }
 
-  /** Loads `source`, in place of the model that is there or on its way. */
-  async start(source: PageSource = this.source): Promise<void> {
+  /** Loads `source`, in place of the model that is there or on its way. `keep`: in the browser's storage. */
+  async start(source: PageSource = this.source, keep = true): Promise<void> {
     this.#attempt?.abort();
     const attempt = new AbortController();
     const previous = this.model;
@@ -41,7 +41,7 @@ export class Loading {
     try {
       await previous?.dispose();
       const onProgress = (progress: Progress) => this.#advance(attempt, progress);
-      const model = await load(source, { ...this.#options, onProgress, signal: attempt.signal });
+      const model = await load(source, { ...this.#options, cache: keep, onProgress, signal: attempt.signal });
       if (attempt === this.#attempt) this.model = model;
       else await model.dispose();
     } catch (error) {
@@ -69,12 +69,14 @@ export class Loading {
 
   #advance(attempt: AbortController, progress: Progress): void {
     if (attempt !== this.#attempt) return;
-    this.progress = progress;
+    const { loaded = 0, total = 0 } = this.progress ?? {};
+    // news of a failed try tells no amounts: the bar stays where it was
+    this.progress = progress.retry && progress.total === 0 ? { ...progress, loaded, total } : progress;
     this.#changed();
   }
 }
 
-/** What of a source is in storage; undefined also where the browser gives no storage. */
+/** What of a source has been kept in storage; undefined if nothing, also where the browser gives no storage. */
 const keptOf = (source: PageSource): Promise<CachedModel | undefined> =>
   listModels().then(
     (models) => cachedOf(source, models),

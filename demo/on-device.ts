@@ -2,9 +2,9 @@ import type { CachedModel } from '../src/index';
 import { bytes } from './figures';
 import { type PageSource, sameSource } from './source';
 
-/** What of a source is in the browser's storage; the current version before older ones. */
+/** What of a source is in the browser's storage, if a byte of it is; the current version before older ones. */
 export function cachedOf(source: PageSource, models: readonly CachedModel[]): CachedModel | undefined {
-  const same = models.filter((model) => sameSource(model.source, source));
+  const same = models.filter((model) => model.bytes > 0 && sameSource(model.source, source));
   return same.find((model) => !model.outdated) ?? same[0];
 }
 

@@ -87,7 +87,8 @@ export function readAddress(search: string): Address {
   const query = new URLSearchParams(search);
   const word = (key: string) => query.get(key) || undefined;
   const number = (key: string) => (query.has(key) ? Number(query.get(key)) : undefined);
-  const [model, file, revision, hub] = ['model', 'file', 'revision', 'hub'].map(word);
+  const [model, file, revision] = ['model', 'file', 'revision'].map(word);
+  const hub = word('hub')?.replace(/\/+$/, '');
   const named: PageSource = model ? (parseSource(model, hub) ?? { url: model }) : embedded;
   return {
     source: isRepository(named) ? { ...named, ...(file && { file }), ...(revision && { revision }) } : named,
