@@ -3,6 +3,8 @@ import { createRef, ref } from 'lit/directives/ref.js';
 import { repeat } from 'lit/directives/repeat.js';
 import { badge, contextMeter } from './badge';
 import type { Composer } from './composer';
+import './chooser';
+import type { Chooser } from './chooser';
 import './composer';
 import { Conversation } from './conversation';
 import { type FrontActions, front, loadState } from './front';
@@ -14,7 +16,9 @@ import './model-card';
 import { readSampling, type Sampling, writeSampling } from './sampling';
 import type { Settings } from './settings';
 import './settings';
-import { embedded, isEmbedded, readAddress } from './source';
+import './inspection-card';
+import { spokenProgress } from './progress';
+import { type Address, embedded, isEmbedded, isRepository, type PageSource, readAddress, writeAddress } from './source';
 import { restoreTheme, toggleTheme } from './theme';
 
 /** A view this close to the end (CSS px) goes along with the answer. */
@@ -27,6 +31,7 @@ class App extends LitElement {
     renderer: { state: true },
     following: { state: true },
     said: { state: true },
+    question: { state: true },
   };
   declare sampling: Sampling;
   declare renderer: Renderer | undefined;
@@ -34,16 +39,23 @@ class App extends LitElement {
   declare following: boolean;
   /** What a screen reader is told. */
   declare said: string;
+  /** A repository that the address of the page names: it is looked at before anything large is fetched. */
+  declare question: PageSource | undefined;
 
+  readonly #address: Address;
   readonly #loading: Loading;
   readonly #conversation = new Conversation(() => this.requestUpdate());
   readonly #view = createRef<HTMLElement>();
   readonly #composer = createRef<Composer>();
   readonly #settings = createRef<Settings>();
+  readonly #chooser = createRef<Chooser>();
   readonly #actions: FrontActions = {
     ask: (text) => this.#ask(text),
-    reload: () => this.#load(),
-    useEmbedded: () => this.#load(embedded),
+    load: (source) => this.#load(source),
+    loadUnkept: () => this.#load(this.#loading.source, false),
+    discard: () => this.#loading.discard(),
+    choose: () => this.#chooser.value?.show(),
+    manage: () => this.#chooser.value?.show('storage'),
   };
   #scrollTop = 0;
 
@@ -52,8 +64,10 @@ class App extends LitElement {
     this.sampling = readSampling();
     this.following = true;
     this.said = '';
-    const { source, options } = readAddress(location.search);
-    this.#loading = new Loading(source, options, () => this.requestUpdate());
+    this.#address = readAddress(location.search);
+    const { source, options } = this.#address;
+    this.#loading = new Loading(source, options, () => this.#loadChanged());
+    if (isRepository(source)) this.question = source;
   }
 
   protected override createRenderRoot(): this {
@@ -63,7 +77,7 @@ class App extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     document.addEventListener('keydown', this.#keydown);
-    this.#load();
+    if (!this.question) void this.#load();
     void loadMarkdown().then((renderer) => {
       this.renderer = renderer;
     });
@@ -74,7 +88,8 @@ class App extends LitElement {
     document.removeEventListener('keydown', this.#keydown);
   }
 
-  get #state(): 'loading' | 'ready' | 'error' | 'generating' {
+  get #state(): 'asking' | 'loading' | 'ready' | 'error' | 'generating' {
+    if (this.question) return 'asking';
     if (this.#loading.problem) return 'error';
     if (!this.#loading.model) return 'loading';
     return this.#conversation.running ? 'generating' : 'ready';
@@ -83,7 +98,7 @@ class App extends LitElement {
   get #invitation(): string {
     const { model, problem, source } = this.#loading;
     if (model) return isEmbedded(source) ? 'What should the story be about?' : 'Write a message';
-    return problem ? 'No model is loaded' : 'You can write already';
+    return problem || this.question ? 'No model is loaded' : 'You can write already';
   }
 
   protected override render(): TemplateResult {
@@ -107,12 +122,12 @@ class App extends LitElement {
           <sterna-model-card
             .info=${model?.info}
             .source=${source}
-            @open-files=${({ detail }: CustomEvent<File[]>) => this.#load(detail)}
+            @change=${this.#actions.choose}
           ></sterna-model-card>
         </aside>
         <main ${ref(this.#view)} @scroll=${this.#scrolled}>
           ${crossOriginIsolated ? nothing : this.#isolationNotice()}
-          ${empty ? front(this.#loading, this.#actions) : this.#talk()}
+          ${empty ? front(this.#loading, this.#asking(), this.#actions) : this.#talk()}
         </main>
         <div class="desk">
           ${this.following ? nothing : html`<button class="to-end" data-testid="to-end" @click=${this.#toEnd}>${icons.down} Latest</button>`}
@@ -134,7 +149,32 @@ class App extends LitElement {
           .defaults=${model?.info.defaults}
           @change-sampling=${this.#changeSampling}
         ></sterna-settings>
+        <sterna-chooser
+          ${ref(this.#chooser)}
+          .running=${model ? source : undefined}
+          .loading=${this.#state === 'loading' ? source : undefined}
+          .options=${this.#address.options}
+          .hub=${this.#address.hub}
+          @start=${({ detail }: CustomEvent<PageSource>) => this.#load(detail)}
+        ></sterna-chooser>
         <p class="unseen" role="status">${this.said}</p>
+      </div>
+    `;
+  }
+
+  /** What a repository that the address names holds; what is on this device already starts unasked. */
+  #asking(): TemplateResult | undefined {
+    if (!this.question) return undefined;
+    return html`
+      <sterna-inspection
+        .source=${this.question}
+        .options=${this.#address.options}
+        .eager=${true}
+        @start=${({ detail }: CustomEvent<PageSource>) => this.#load(detail)}
+      ></sterna-inspection>
+      <div class="row">
+        <button data-testid="change-model" @click=${this.#actions.choose}>Change model</button>
+        <button data-testid="use-embedded" @click=${() => this.#load(embedded)}>Use the story model</button>
       </div>
     `;
   }
@@ -151,7 +191,7 @@ class App extends LitElement {
             .renderer=${this.renderer}
             .last=${turn === turns.at(-1)}
             @regenerate=${this.#regenerate}
-            @reload=${this.#actions.reload}
+            @reload=${() => this.#load()}
           ></sterna-message>`,
         )}
         ${this.#loading.model ? nothing : html`<div class="reloading">${loadState(this.#loading, this.#actions)}</div>`}
@@ -184,13 +224,30 @@ class App extends LitElement {
     this.#composer.value?.focusBox();
   }
 
-  async #load(source = this.#loading.source): Promise<void> {
-    this.said = 'Loading the model';
-    await this.#loading.start(source);
+  async #load(source = this.#loading.source, keep = true): Promise<void> {
+    this.question = undefined;
+    const asked = document.activeElement !== document.body; // by somebody who is at work here: focus goes along
+    history.replaceState(null, '', location.pathname + writeAddress(location.search, source) + location.hash);
+    const loaded = this.#loading.start(source, keep);
+    await this.updateComplete;
+    if (asked) this.#focus('cancel-load');
+    await loaded;
     const { model, problem } = this.#loading;
-    if (!model) return;
-    this.said = problem ? '' : `${model.info.name} is ready`;
-    if (document.activeElement === document.body) this.#composer.value?.focusBox();
+    this.said = model ? `${model.info.name} is ready` : '';
+    await this.updateComplete;
+    if (document.activeElement !== document.body) return;
+    if (model) this.#composer.value?.focusBox();
+    else if (asked && problem) this.#focus('retry');
+  }
+
+  #focus(testId: string): void {
+    this.querySelector<HTMLElement>(`[data-testid=${testId}]`)?.focus();
+  }
+
+  #loadChanged(): void {
+    const { model, problem, progress } = this.#loading;
+    if (!model && !problem) this.said = spokenProgress(progress);
+    this.requestUpdate();
   }
 
   async #ask(text: string): Promise<void> {

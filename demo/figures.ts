@@ -15,7 +15,15 @@ const short = (value: number): string => (value < 10 ? value.toFixed(1) : whole.
 export function bytes(value: number): string {
   if (value < 1e3) return `${value} B`;
   if (value < 1e6) return `${short(value / 1e3)} kB`;
-  return value < 1e9 ? `${short(value / 1e6)} MB` : `${(value / 1e9).toFixed(2)} GB`;
+  if (value < 999.5e6) return `${short(value / 1e6)} MB`;
+  return `${value < 99.5e9 ? (value / 1e9).toFixed(value < 9.95e9 ? 2 : 1) : whole.format(Math.round(value / 1e9))} GB`;
+}
+
+/** Time that is left, roughly: "40 s", "5 min", "1 h 20 min". */
+export function roughly(seconds: number): string {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** 4988672 -> "5.0 million" */

@@ -2,6 +2,7 @@
 import * as sterna from '../src/index';
 import { bytes, duration, millions, rate } from './figures';
 import { problemOf } from './problem';
+import { parseSource } from './source';
 import { restoreTheme } from './theme';
 
 declare global {
@@ -94,12 +95,13 @@ async function loadModel(): Promise<void> {
   try {
     await window.model?.dispose();
     window.model = undefined;
-    const url = element<HTMLInputElement>('url').value;
+    const text = element<HTMLInputElement>('url').value;
+    const source = parseSource(text) ?? { url: text };
     const kernel = element<HTMLSelectElement>('kernel').value as sterna.LoadOptions['kernel'];
     const onProgress = ({ phase, file, loaded, total }: sterna.Progress) => {
       status.textContent = `${phase} ${file} ${total ? `${bytes(loaded)} of ${bytes(total)}` : ''}`;
     };
-    window.model = await sterna.load({ url }, { kernel, threads: number('threads'), onProgress });
+    window.model = await sterna.load(source, { kernel, threads: number('threads'), onProgress });
     showModel(window.model);
     enter('ready');
   } catch (error) {

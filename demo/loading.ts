@@ -1,42 +1,52 @@
-import { type LoadOptions, load, type Model, type Progress, type Source } from '../src/index';
+import {
+  type CachedModel,
+  deleteModel,
+  type LoadOptions,
+  listModels,
+  load,
+  type Model,
+  type Progress,
+} from '../src/index';
+import { cachedOf } from './on-device';
 import { type Problem, problemOf } from './problem';
+import type { PageSource } from './source';
 
 /** The model of the page: being loaded, there, or failed. Calls back on each change. */
 export class Loading {
   model: Model | undefined;
   progress: Progress | undefined;
-  /** Bytes a second of the file under way; 0 while it is too early to say. */
-  speed = 0;
   problem: Problem | undefined;
-  source: Source;
+  /** What a load that did not come to its end has left in the browser's storage. */
+  kept: CachedModel | undefined;
+  source: PageSource;
   #attempt: AbortController | undefined;
-  #fileStart = 0;
   readonly #options: LoadOptions;
   readonly #changed: () => void;
 
-  constructor(source: Source, options: LoadOptions, changed: () => void) {
+  constructor(source: PageSource, options: LoadOptions, changed: () => void) {
     this.source = source;
     this.#options = options;
     this.#changed = changed;
   }
 
-  /** Loads `source`, in place of the model that is there or on its way. */
-  async start(source: Source = this.source): Promise<void> {
+  /** Loads `source`, in place of the model that is there or on its way. `keep`: in the browser's storage. */
+  async start(source: PageSource = this.source, keep = true): Promise<void> {
     this.#attempt?.abort();
     const attempt = new AbortController();
     const previous = this.model;
     this.#attempt = attempt;
     this.source = source;
-    this.model = this.progress = this.problem = undefined;
+    this.model = this.progress = this.problem = this.kept = undefined;
     this.#changed();
     try {
       await previous?.dispose();
       const onProgress = (progress: Progress) => this.#advance(attempt, progress);
-      const model = await load(source, { ...this.#options, onProgress, signal: attempt.signal });
+      const model = await load(source, { ...this.#options, cache: keep, onProgress, signal: attempt.signal });
       if (attempt === this.#attempt) this.model = model;
       else await model.dispose();
     } catch (error) {
-      if (attempt === this.#attempt) this.problem = problemOf(error);
+      const kept = await keptOf(source);
+      if (attempt === this.#attempt) [this.problem, this.kept] = [problemOf(error, source), kept];
     }
     this.#changed();
   }
@@ -45,12 +55,30 @@ export class Loading {
     this.#attempt?.abort();
   }
 
+  /** Deletes what the last load has left in storage. */
+  async discard(): Promise<void> {
+    const { kept } = this;
+    try {
+      if (kept) await deleteModel(kept.id);
+      if (this.kept === kept) this.kept = undefined;
+    } catch (error) {
+      this.problem = problemOf(error);
+    }
+    this.#changed();
+  }
+
   #advance(attempt: AbortController, progress: Progress): void {
     if (attempt !== this.#attempt) return;
-    if (progress.file !== this.progress?.file) this.#fileStart = performance.now();
-    const seconds = (performance.now() - this.#fileStart) / 1000;
-    this.speed = seconds < 1 ? 0 : progress.loaded / seconds;
-    this.progress = progress;
+    const { loaded = 0, total = 0 } = this.progress ?? {};
+    // news of a failed try tells no amounts: the bar stays where it was
+    this.progress = progress.retry && progress.total === 0 ? { ...progress, loaded, total } : progress;
     this.#changed();
   }
 }
+
+/** What of a source has been kept in storage; undefined if nothing, also where the browser gives no storage. */
+const keptOf = (source: PageSource): Promise<CachedModel | undefined> =>
+  listModels().then(
+    (models) => cachedOf(source, models),
+    () => undefined,
+  );

@@ -27,5 +27,6 @@ export const icons = {
     <circle cx="10.5" cy="5.5" r="2" /><circle cx="7.5" cy="12.5" r="2" />`),
   theme: icon(svg`<circle cx="9" cy="9" r="6.2" /><path d="M9 2.8a6.2 6.2 0 0 1 0 12.4z" fill="currentColor" />`),
   down: icon(svg`<path d="M4 7l5 5 5-5" />`),
+  back: icon(svg`<path d="M11 4 6 9l5 5" />`),
   close: icon(svg`<path d="M4.5 4.5l9 9M13.5 4.5l-9 9" />`),
 };

@@ -1,10 +1,11 @@
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
-import type { ModelInfo, Source } from '../src/index';
+import type { ModelInfo } from '../src/index';
 import { bytes, count, millions } from './figures';
+import { knownModel, titleOf } from './known-models';
 import { icons } from './mark';
-import { embeddedCard, isEmbedded, originOf } from './source';
+import { embeddedCard, isEmbedded, originOf, type PageSource } from './source';
 
-/** What the model is and where it came from. Event: `open-files` (CustomEvent with the File[]). */
+/** What the model is and where it came from. Event: `change` when another one is wanted. */
 export class ModelCard extends LitElement {
   static override properties = {
     info: { attribute: false },
@@ -12,7 +13,7 @@ export class ModelCard extends LitElement {
     open: { state: true },
   };
   declare info: ModelInfo | undefined;
-  declare source: Source;
+  declare source: PageSource;
   /** On a narrow page the card is one line until it is opened. */
   declare open: boolean;
 
@@ -41,17 +42,17 @@ export class ModelCard extends LitElement {
         </button>
         <div id="card-body" class="card-body">
           <h2>${this.#name}</h2>
-          ${isEmbedded(this.source) ? this.#story() : html`<p>Opened from ${originOf(this.source)}</p>`}
+          ${isEmbedded(this.source) ? this.#story() : html`<p>From ${originOf(this.source)}</p>`}
           ${info ? this.#facts(info) : nothing}
           <p class="privacy">It runs on your own processor. Nothing you write leaves this device.</p>
-          ${this.#picker()}
+          <button data-testid="choose-model" @click=${this.#change}>Change model</button>
         </div>
       </section>
     `;
   }
 
   get #name(): string {
-    return this.info?.name ?? (isEmbedded(this.source) ? 'tiny-stories-ternary' : 'Model');
+    return titleOf(this.source, this.info?.name);
   }
 
   #story(): TemplateResult {
@@ -65,39 +66,26 @@ export class ModelCard extends LitElement {
   }
 
   #facts(info: ModelInfo): TemplateResult {
+    const licence = isEmbedded(this.source) ? 'MIT' : knownModel(this.source)?.licence;
     const facts = [
       ['Parameters', millions(info.parameters)],
       ['Download', bytes(info.bytes.file)],
       ['In memory', bytes(info.bytes.memory)],
       ['Context', `${count(info.contextLength)} tokens`],
-      ...(isEmbedded(this.source) ? [['Licence', 'MIT']] : []),
+      ...(licence ? [['Licence', licence]] : []),
     ];
     return html`<dl class="facts">
       ${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
     </dl>`;
   }
 
-  #picker(): TemplateResult {
-    return html`
-      <label class="picker">
-        <span>Open model files…</span>
-        <input class="unseen" type="file" multiple data-testid="model-files" @change=${this.#pick} />
-      </label>
-      <p class="hint">model.safetensors of a BitNet b1.58 model, with its config.json and tokenizer files</p>
-    `;
-  }
-
   #toggle(): void {
     this.open = !this.open;
   }
 
-  #pick(event: Event): void {
-    const input = event.target as HTMLInputElement;
-    const detail = [...(input.files ?? [])];
-    input.value = ''; // the same files can then be picked again
-    if (detail.length === 0) return;
+  #change(): void {
     this.open = false;
-    this.dispatchEvent(new CustomEvent('open-files', { detail }));
+    this.dispatchEvent(new Event('change'));
   }
 }
 

@@ -1,66 +1,91 @@
 import { html, nothing, type TemplateResult } from 'lit';
-import { SternaError } from '../src/index';
+import { type HubSource, SternaError } from '../src/index';
+import { bytes } from './figures';
+import { isRepository, type PageSource } from './source';
 
 type Code = SternaError['code'];
 
-/** An error as the page shows it. */
+/** An error as the page shows it. `gated` and `hidden` are downloads that a hub refuses to this visitor. */
 export interface Problem {
-  code: Code | 'unknown';
+  code: Code | 'gated' | 'hidden' | 'unknown';
   message: string;
   facts: readonly (readonly [name: string, value: string])[];
 }
 
 const words: Record<Problem['code'], readonly [title: string, advice: string]> = {
-  'bad-input': ['This cannot be taken as it is', 'Check the settings and the address of this page.'],
+  'bad-input': [
+    'This cannot be taken as it is',
+    'Check the settings, the name of the model and the address of this page.',
+  ],
   'context-full': ['The conversation is longer than the context', 'Start a new chat, or shorten the system prompt.'],
   'bad-file': [
     'A model file cannot be used',
     'It is missing, damaged, incomplete, or not what its name says. Check the address, or download the file again.',
   ],
-  unsupported: ['This model or browser is not supported', 'Sterna runs BitNet b1.58 models, in browsers with SIMD.'],
+  unsupported: [
+    'This model or browser is not supported',
+    'Sterna runs ternary models built like BitNet, Llama, Qwen3 or MiniCPM, in browsers with SIMD.',
+  ],
   download: ['A file could not be fetched', 'Check the connection and the address, then try again.'],
+  gated: [
+    'This model is given on conditions',
+    'Its makers want to know who takes it. Accept their conditions on the page of the model, make an access token in your account there, and enter it here.',
+  ],
+  hidden: [
+    'There is no such model, or it is private',
+    'Check its name. A private one opens with an access token of an account that may read it.',
+  ],
   offline: [
     'The server cannot be reached',
-    'Check the connection, then try again. Models kept in this browser still load.',
+    'Connect to the network and try again. Models that are on this device start without it.',
   ],
-  quota: ['The browser has no room to keep the model', 'Remove other models or free disk space, then try again.'],
+  quota: ['The browser has too little room', 'Delete a model that you no longer need, or free space on the disk.'],
   'no-tokenizer': ['The model came without a tokenizer', 'Add tokenizer.json and tokenizer_config.json to its files.'],
   'out-of-memory': [
     'The browser refused the memory',
-    'Close other tabs, or ask for less context (?contextLength=512).',
+    'Close other tabs, take a smaller model, or ask for less context (?contextLength=512).',
   ],
   busy: ['The model is still at work', 'Stop the running answer first.'],
-  aborted: ['Loading was cancelled', 'Nothing was kept. You can load the model again at any time.'],
+  aborted: ['Loading was cancelled', 'You can load the model again at any time.'],
   disposed: ['The model was closed', 'Load it again.'],
   worker: ['Something broke inside Sterna', 'Load the model again. If it comes back, it is a bug worth reporting.'],
   unknown: ['Something broke on this page', 'Reload the page. If it comes back, it is a bug worth reporting.'],
 };
 
-/** Any thrown value as a problem. */
-export function problemOf(error: unknown): Problem {
+/** Any thrown value as a problem. `source`: what was being loaded or looked at. */
+export function problemOf(error: unknown, source?: PageSource): Problem {
   if (!(error instanceof SternaError)) return { code: 'unknown', message: String(error), facts: [] };
   const { code, message, file, expected, got } = error;
-  const facts = [
-    ['File', file],
-    ['Expected', expected],
-    ['Found', got],
-  ].flatMap(([name, value]) => (value === undefined ? [] : [[String(name), String(value)] as const]));
-  return { code, message, facts };
+  const [wanted, found] = code === 'quota' ? ['Needed', 'Free'] : ['Expected', 'Found'];
+  const shown = (value: string | number) => (code === 'quota' && typeof value === 'number' ? bytes(value) : `${value}`);
+  const facts = [['File', file] as const, [wanted!, expected] as const, [found!, got] as const].flatMap(
+    ([name, value]) => (value === undefined ? [] : [[name, shown(value)] as const]),
+  );
+  const refused = code === 'download' && isRepository(source) && /^HTTP 40[13]\b/.test(String(got));
+  return { code: refused ? (/GatedRepo/.test(String(got)) ? 'gated' : 'hidden') : code, message, facts };
 }
+
+/** Whether an access token may help, or another than the one that was given. */
+export const wantsToken = ({ code }: Problem, source: PageSource): source is HubSource =>
+  isRepository(source) &&
+  (code === 'gated' ||
+    code === 'hidden' ||
+    (source.token !== undefined && (code === 'download' || code === 'bad-input')));
 
 /** Whether only loading the model again can help. */
 export const isFatal = ({ code }: Problem): boolean =>
   code === 'worker' || code === 'disposed' || code === 'out-of-memory';
 
 /** What happened, what to do, the facts, and the buttons that do it. */
-export function problemCard(problem: Problem, actions: TemplateResult | typeof nothing): TemplateResult {
+export function problemCard(problem: Problem, actions: unknown, more: unknown = nothing): TemplateResult {
   const [title, advice] = words[problem.code];
   const calm = problem.code === 'aborted';
   return html`
     <section class="problem ${calm ? 'calm' : ''}" role="alert" data-testid="error" data-code=${problem.code}>
       <h2>${title}</h2>
       <p>${advice}</p>
-      ${calm ? nothing : html`<p class="problem-message">${problem.message}</p>`}
+      ${calm || problem.code === 'quota' ? nothing : html`<p class="problem-message">${problem.message}</p>`}
+      ${more}
       <dl>
         <div><dt>Code</dt><dd><code>${problem.code}</code></dd></div>
         ${problem.facts.map(([name, value]) => html`<div><dt>${name}</dt><dd><code>${value}</code></dd></div>`)}

@@ -23,13 +23,13 @@ export class Settings extends LitElement {
 
   protected override render(): TemplateResult {
     return html`
-      <dialog class="settings" data-testid="settings-panel" aria-labelledby="settings-title" @click=${this.#outside} @close=${this.#restore}>
-        <form method="dialog">
+      <dialog class="panel settings" data-testid="settings-panel" aria-labelledby="settings-title" @click=${this.#outside} @close=${this.#restore}>
+        <form class="sheet" method="dialog">
           <header>
             <h2 id="settings-title">Settings</h2>
             <button class="icon-button" aria-label="Close" title="Close">${icons.close}</button>
           </header>
-          <div class="fields">
+          <div class="panel-body fields">
             ${this.#systemPrompt()} ${numberSettings.map((setting) => this.#number(setting))}
           </div>
           <footer>
