@@ -3,6 +3,9 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig, type Project } from '@playwright/test';
 import { hasBrowser, systemBrowser } from '../scripts/browsers.mjs';
 
+/** Two checkouts on one machine may be tested at once. */
+const port = process.env.STERNA_TEST_PORT ?? '4173';
+
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [chromium, firefox] = [systemBrowser('chromium'), systemBrowser('firefox')];
 
@@ -33,12 +36,12 @@ export default defineConfig({
   workers: 1, // the engine under test takes every core
   timeout: 60_000,
   reporter: 'list',
-  use: { baseURL: 'http://localhost:4173' },
+  use: { baseURL: `http://localhost:${port}` },
   projects,
   webServer: {
-    command: 'npx vite build --logLevel warn && npx vite preview --port 4173 --strictPort',
+    command: `npx vite build --logLevel warn && npx vite preview --port ${port} --strictPort`,
     cwd: root,
-    url: 'http://localhost:4173/lab.html',
+    url: `http://localhost:${port}/lab.html`,
     timeout: 120_000,
   },
 });
