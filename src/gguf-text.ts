@@ -65,7 +65,7 @@ const splittings: Record<string, Splitting> = {
 /**
  * The tokenizer of a GGUF file: byte-level BPE (`tokenizer.ggml.model` "gpt2") or SentencePiece BPE ("llama"). Other
  * kinds give a reason: the model runs all the same, on ids. `vocab` is the number of ids, `file` the name in errors.
- * Throws `bad-file` for parts that contradict each other.
+ * Throws `bad-file` for parts that contradict each other, `unsupported` for a flag that is none.
  */
 export function textFromGguf(metadata: GgufMetadata, vocab: number, file: string): GgufText {
   const tokens = readTokens(metadata, vocab, file);
@@ -184,9 +184,12 @@ function pieceTokenizer(tokens: GgufTokens, scores: ArrayLike<number>, prefix: b
   };
 }
 
+/** Longer tokens are not put together from others: SentencePiece makes none, and the work grows with the square. */
+const longestPiece = 128;
+
 /**
  * Merges of a SentencePiece vocabulary, which has scores instead: every way to put a token together from two others,
- * the best score first, as transformers converts such a vocabulary (`generate_merges`).
+ * the best score first, then the longest left part, as transformers converts such a vocabulary (`generate_merges`).
  */
 function mergesOf({ texts, types }: GgufTokens, scores: ArrayLike<number>): [string, string][] {
   const ids = new Map<string, number>();
@@ -194,16 +197,12 @@ function mergesOf({ texts, types }: GgufTokens, scores: ArrayLike<number>): [str
   for (const [id, text] of texts.entries()) if (types[id] === normal || types[id] === unused) ids.set(text, id);
   const all: { left: string; right: string; score: number }[] = [];
   for (const [text, id] of ids) {
-    const found: { left: string; right: string; score: number; order: number }[] = [];
+    if (text.length > longestPiece) continue;
     for (let cut = 1; cut < text.length; cut++) {
       const [left, right] = [text.slice(0, cut), text.slice(cut)];
-      const leftId = ids.get(left);
-      const rightId = leftId === undefined ? undefined : ids.get(right);
-      if (rightId !== undefined) found.push({ left, right, score: scores[id]!, order: leftId! });
+      if (ids.has(left) && ids.has(right)) all.push({ left, right, score: scores[id]! });
     }
-    all.push(...found.sort((a, b) => a.order - b.order));
   }
-  const length = (text: string) => [...text].length;
-  all.sort((a, b) => b.score - a.score || length(b.left) - length(a.left) || length(b.right) - length(a.right));
+  all.sort((a, b) => b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length);
   return all.map(({ left, right }) => [left, right]);
 }

@@ -201,3 +201,70 @@ describe('bad files', () => {
     );
   });
 });
+
+describe('a SentencePiece vocabulary as tokenizer.json', () => {
+  const blanks = { type: 'Replace', pattern: { String: '▁' }, content: ' ' };
+  const decoders = [
+    blanks,
+    { type: 'ByteFallback' },
+    { type: 'Fuse' },
+    { type: 'Strip', content: ' ', start: 1, stop: 0 },
+  ];
+  const words = ['<unk>', '<s>', '</s>', '<0xE2>', '<0x82>', '<0xAC>', '▁', 'a', 'b', '▁a', 'ab', '▁ab'];
+  const llama2 = {
+    added_tokens: words.slice(0, 3).map((content, id) => ({ id, content, special: true })),
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'Prepend', prepend: '▁' },
+        { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+      ],
+    },
+    pre_tokenizer: null,
+    decoder: { type: 'Sequence', decoders },
+    model: {
+      type: 'BPE',
+      unk_token: '<unk>',
+      byte_fallback: true,
+      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
+      merges: ['▁ a', 'a b', '▁a b'],
+    },
+  };
+  const pieces = createTokenizer(llama2, { bos_token: '<s>', eos_token: '</s>' });
+
+  it('puts a blank in front, falls back to bytes, and takes the blank off again', () => {
+    expect(pieces.encode('ab', { bos: true })).toEqual([1, 11]);
+    expect(pieces.encode(' ab a')).toEqual([6, 11, 9]);
+    expect(pieces.encode('a€')).toEqual([9, 3, 4, 5]);
+    for (const text of ['ab', ' ab a', 'a€', '']) expect(pieces.decode(pieces.encode(text))).toBe(text);
+    expect(pieces.decode([1, 9, 2])).toBe('a');
+    expect([...pieces.bytesOf(4)]).toEqual([0x82]);
+    expect(pieces.encode('</s>')).not.toContain(2);
+  });
+
+  it('is decoded bit by bit without losing the blank', () => {
+    const decoder = createTextDecoder(pieces);
+    expect([9, 3, 4, 5, 6].map(decoder.push)).toEqual([' a', '', '', '€', ' ']);
+    expect(decoder.end()).toBe('');
+  });
+
+  it('keeps every blank where none is put in front', () => {
+    const { normalizer: _, ...rest } = llama2;
+    const bare = createTokenizer({ ...rest, decoder: { type: 'Sequence', decoders: decoders.slice(0, 3) } }, undefined);
+    expect(bare.encode('ab')).toEqual([10]);
+    expect(bare.decode([9, 9])).toBe(' a a');
+  });
+
+  it.each([
+    ['no byte fallback', { ...llama2, model: { ...llama2.model, byte_fallback: false } }],
+    [
+      'other blanks',
+      { ...llama2, decoder: { type: 'Sequence', decoders: [{ ...blanks, content: '_' }, ...decoders.slice(1)] } },
+    ],
+    ['another order', { ...llama2, decoder: { type: 'Sequence', decoders: decoders.toReversed() } }],
+    ['no list', { ...llama2, decoder: { type: 'Sequence' } }],
+    ['too few', { ...llama2, decoder: { type: 'Sequence', decoders: [blanks] } }],
+  ])('is refused with %s', (_, file) => {
+    expect(() => createTokenizer(file, undefined)).toThrow(expect.objectContaining({ code: 'unsupported' }));
+  });
+});
