@@ -45,7 +45,17 @@ export default defineConfig({
   plugins: [kernels()],
   worker: { format: 'es' },
   // found only inside workers and lazy imports; a late discovery would reload the page
-  optimizeDeps: { include: ['comlink', '@huggingface/jinja', '@huggingface/tokenizers', 'marked', 'dompurify', 'lit'] },
+  optimizeDeps: {
+    include: [
+      'comlink',
+      '@huggingface/hub',
+      '@huggingface/jinja',
+      '@huggingface/tokenizers',
+      'marked',
+      'dompurify',
+      'lit',
+    ],
+  },
   server: { headers: isolation, port: 5173, fs: { allow: ['..'] } },
   preview: { headers: isolation, port: 4173 },
   build: {

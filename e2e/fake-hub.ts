@@ -238,7 +238,7 @@ function find(state: State, exchange: Exchange, id: string, revision: string, re
     if (known) return refuse(exchange, 404, 'RepoNotFound', 'Repository not found');
     return refuse(exchange, 401, '', 'Invalid username or password.');
   }
-  const sha = repo.branches.get(revision) ?? revision;
+  const sha = repo.branches.get(revision === 'HEAD' ? 'main' : revision) ?? revision;
   const commit = repo.commits.get(sha);
   if (!commit) return refuse(exchange, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
   return { repo, sha, commit };

@@ -99,7 +99,7 @@ const models: Record<string, Folder> = {
     json((config) => Object.assign(config, { tie_word_embeddings: false })),
   ),
   hostile: but('tokenizer.json', hostileTokenizer),
-  /** Sends half of the weights, then closes the connection. */
+  /** Never sends the second half of the weights: the connection is closed there. */
   cut: whole,
   /** Sends the weights at 100 kB/s. */
   slow: whole,
@@ -133,7 +133,8 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   if (from0 === undefined) response.writeHead(200);
   else response.writeHead(206, { 'Content-Range': `bytes ${begin}-${begin + body.length - 1}/${bytes.length}` });
   if (file === weights && name === 'cut') {
-    response.write(body.subarray(0, body.length / 2), () => response.destroy());
+    response.flushHeaders();
+    response.write(body.subarray(0, Math.max(0, bytes.length / 2 - begin)), () => response.destroy());
   } else if (file === weights && name === 'slow') drip(response, body);
   else response.end(body);
 }

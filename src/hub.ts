@@ -131,8 +131,8 @@ function explainRefusal(response: Response, file: string, page: string, revision
     return new SternaError('download', what, { file, got, expected: 'a token with access' });
   }
   if (code === 'RevisionNotFound') {
-    const facts = { file, got: `${got}: ${revision}`, expected: 'a branch, a tag or a commit' };
-    return new SternaError('download', `no such revision of ${page}`, facts);
+    const facts = { file, got, expected: 'a branch, a tag or a commit' };
+    return new SternaError('download', `no revision ${revision} of ${page}`, facts);
   }
   if (message === 'Invalid credentials in Authorization header') {
     return new SternaError('download', 'the hub does not know this token', { file, got, expected: 'a valid token' });

@@ -1,10 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { failure, hasty, longBytes, MB, never, RANGE, readAll, same } from '../e2e/source-checks';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { failure, hasty, longBytes, MB, never, RANGE, readAll, same, until } from '../e2e/source-checks';
 import type { SternaError } from './errors';
 import { type Origin, openOrigin } from './origin';
 import type { RetryEvent } from './request';
+
+vi.setConfig({ testTimeout: 60_000 }); // long files, on a busy machine
 
 const weights = longBytes(0, 2 * RANGE + 12_345);
 
@@ -38,7 +40,7 @@ beforeEach(() => {
 });
 
 const openUrl = (url: string, signal = never) =>
-  openOrigin({ url }, signal, (event) => events.push(event), { ...hasty, stall: 1000 });
+  openOrigin({ url }, signal, (event) => events.push(event), { ...hasty, stall: 5000 });
 
 /** A folder whose opening left no trace in the log. */
 async function folder(path = '/model', signal = never): Promise<Origin> {
@@ -300,7 +302,7 @@ test('abort while waiting for an answer', async () => {
   const stop = new AbortController();
   const origin = await folder('/model', stop.signal);
   const both = [failure(() => origin.open('w')), failure(() => origin.json('config.json'))];
-  await expect.poll(() => requests.length).toBe(2);
+  await until(() => requests.length).toBe(2);
   stop.abort(new Error('my reason'));
   for (const error of await Promise.all(both)) expect(error).toMatchObject({ code: 'aborted', name: 'AbortError' });
   expect((await failure(() => origin.open('w'))).code).toBe('aborted');
