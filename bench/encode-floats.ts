@@ -2,7 +2,7 @@
  * Rows of floats in the types that embeddings and norms come in. Block types as ggml-common.h of llama.cpp lays them
  * out; Q8_0 and Q4_0 are rounded as ggml's reference does, Q6_K chooses its sub-scales more simply than ggml does.
  */
-import { bf16Bits, f16Bits, f16Number } from './float-bits';
+import { f16Bits, f16Number } from './float-bits';
 
 export type FloatType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q6_K' | 'Q4_0';
 
@@ -25,16 +25,13 @@ export function encodeFloats(type: FloatType, values: Float32Array, out: Uint8Ar
     case 'BF16': {
       const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
       const halves = new Uint16Array(out.buffer, out.byteOffset, values.length);
-      // embeddings are bfloat16 numbers already, so this is most often a shift
-      for (let i = 0; i < halves.length; i++) {
-        const word = bits[i]!;
-        halves[i] = (word & 0xffff) === 0 ? word >>> 16 : bf16Bits(values[i]!);
-      }
+      for (let i = 0; i < halves.length; i++) halves[i] = (bits[i]! + 0x7fff + ((bits[i]! >>> 16) & 1)) >>> 16;
       return;
     }
     case 'F16': {
       const halves = new Uint16Array(out.buffer, out.byteOffset, values.length);
-      for (let i = 0; i < halves.length; i++) halves[i] = f16Bits(values[i]!);
+      const bitsOf = f16Bits; // see random-weights.ts
+      for (let i = 0; i < halves.length; i++) halves[i] = bitsOf(values[i]!);
       return;
     }
     default:

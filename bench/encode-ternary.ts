@@ -37,9 +37,9 @@ export function encodeI2S(codes: Uint8Array, block: 64 | 128, out: Uint8Array): 
 }
 
 /** TQ2_0: 256 codes in 66 bytes; two halves of 32 bytes, 4 codes 32 apart in each, the first lowest; then f16 d. */
-export function encodeTQ2(codes: Uint8Array, scale: number, out: Uint8Array): void {
-  const d = f16Bits(scale);
-  for (let begin = 0, at = 0; begin < codes.length; begin += 256, at += 66) {
+export function encodeTQ2(codes: Uint8Array, scales: Float32Array, out: Uint8Array): void {
+  for (let begin = 0, at = 0, g = 0; begin < codes.length; begin += 256, at += 66, g++) {
+    const d = f16Bits(scales[g]!);
     for (let half = 0; half < 2; half++) {
       for (let m = 0; m < 32; m++) {
         const i = begin + 128 * half + m;
@@ -55,19 +55,15 @@ export function encodeTQ2(codes: Uint8Array, scale: number, out: Uint8Array): vo
 const fixedPoint = Uint8Array.from({ length: 243 }, (_, value) => Math.ceil((value * 256) / 243));
 
 /** TQ1_0: 256 codes in 54 bytes: 5 to a byte, 32 apart, then 16 apart; the last 16 codes 4 to a byte; then f16 d. */
-export function encodeTQ1(codes: Uint8Array, scale: number, out: Uint8Array): void {
-  const d = f16Bits(scale);
-  for (let begin = 0, at = 0; begin < codes.length; begin += 256, at += 54) {
-    const stretch = (from: number, to: number, bytes: number, digits: number) => {
-      for (let m = 0; m < bytes; m++) {
-        let value = 0;
-        for (let n = 0; n < 5; n++) value = 3 * value + (n < digits ? codes[begin + from + m + n * bytes]! : 0);
-        out[at + to + m] = fixedPoint[value]!;
-      }
-    };
-    stretch(0, 0, 32, 5);
-    stretch(160, 32, 16, 5);
-    stretch(240, 48, 4, 4);
+export function encodeTQ1(codes: Uint8Array, scales: Float32Array, out: Uint8Array): void {
+  for (let begin = 0, at = 0, g = 0; begin < codes.length; begin += 256, at += 54, g++) {
+    const d = f16Bits(scales[g]!);
+    for (let m = 0; m < 52; m++) {
+      const width = m < 32 ? 32 : m < 48 ? 16 : 4;
+      const i = begin + (m < 32 ? m : m < 48 ? m + 128 : m + 192);
+      const four = 27 * codes[i]! + 9 * codes[i + width]! + 3 * codes[i + 2 * width]! + codes[i + 3 * width]!;
+      out[at + m] = fixedPoint[3 * four + (m < 48 ? codes[i + 4 * width]! : 0)]!;
+    }
     out[at + 52] = d & 255;
     out[at + 53] = d >>> 8;
   }

@@ -20,8 +20,8 @@ export interface ModelShape {
   gate?: 'relu2' | 'silu';
   lmHead?: 'tied' | 'untied';
   /** Columns to one weight scale; 0: one scale a matrix. */
-  group?: 0 | 64 | 128;
-  /** Embedding and lm_head are ternary. Default: with groups. */
+  group?: 0 | 64 | 128 | 256;
+  /** Embedding and lm_head are ternary. Default: in qwen3 with groups. */
   ternaryEmbedding?: boolean;
   ropeTheta?: number;
   rmsNormEps?: number;
@@ -37,7 +37,7 @@ const defaults = {
   '1bitllm': { gate: 'silu', lmHead: 'tied', group: 0, ropeTheta: 10_000, rmsNormEps: 1e-5 },
   llama: { gate: 'silu', lmHead: 'untied', group: 0, ropeTheta: 500_000, rmsNormEps: 1e-5 },
   qwen3: { gate: 'silu', lmHead: 'tied', group: 128, ropeTheta: 1_000_000, rmsNormEps: 1e-6 },
-  minicpm: { gate: 'silu', lmHead: 'tied', group: 0, ropeTheta: 10_000, rmsNormEps: 1e-6 },
+  minicpm: { gate: 'silu', lmHead: 'tied', group: 256, ropeTheta: 10_000, rmsNormEps: 1e-6 },
 } as const;
 
 /** A shape with everything named. */
@@ -46,7 +46,7 @@ export function modelOf(shape: ModelShape): Model {
   return {
     headDim: shape.hidden / shape.heads,
     maxPositions: 4096,
-    ternaryEmbedding: (shape.group ?? defaults[family].group) > 0,
+    ternaryEmbedding: family === 'qwen3' && shape.group !== 0,
     bos: 0,
     eos: [1, 2],
     ...defaults[family],

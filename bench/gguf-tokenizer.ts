@@ -35,10 +35,14 @@ function byteLetters(): string[] {
   return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : others++));
 }
 
-/** Names of a vocabulary that stands for nothing: control tokens for bos and eos, letters, numbers. */
+/** Names of a vocabulary that stands for nothing: Llama 3's control tokens for bos and eos, letters, numbers. */
 function dummyTokens({ vocab, bos, eos }: Model): { tokens: string[]; types: number[] } {
   const letters = byteLetters();
-  const control = new Map([[bos, '<|bos|>'], ...eos.map((id, i): [number, string] => [id, `<|eos${i}|>`])]);
+  const ends = ['<|end_of_text|>', '<|eot_id|>'];
+  const control = new Map([
+    [bos, '<|begin_of_text|>'],
+    ...eos.map((id, i): [number, string] => [id, ends[i] ?? `<|end${i}|>`]),
+  ]);
   const tokens = Array.from({ length: vocab }, (_, id) => control.get(id) ?? letters[id] ?? `<t${id}>`);
   return { tokens, types: tokens.map((_, id) => (control.has(id) ? tokenTypes.control : tokenTypes.normal)) };
 }

@@ -9,9 +9,12 @@ const architectures = {
   minicpm: ['MiniCPMForCausalLM', 'minicpm'],
 } as const;
 
-/** quantization_config as the family's repositories have it; nothing where they have none. */
+/** quantization_config as the family's repositories have it; 1bitLLM's have none, and only masters. */
 function quantization({ family }: Model, form: SafetensorsOptions['form']): Record<string, unknown> {
-  if (family === '1bitllm' && form === 'master') return {};
+  if (family === '1bitllm') {
+    if (form !== 'master') throw new Error('1bitllm has no packed form, only masters');
+    return {};
+  }
   const linearClass = form === 'divide' ? 'bitlinear' : 'autobitlinear';
   return {
     quantization_config: {

@@ -202,7 +202,7 @@ function tritAt(type: string, bytes: Uint8Array, e: number, block: number): numb
   throw new Error(`${type} is no ternary type known here`);
 }
 
-/** A ternary tensor of a GGUF file. `arm`: its I2_S came from an ARM build. */
+/** A ternary tensor of a GGUF file. TQ types whose blocks all have one scale count as without groups. `arm`: its I2_S came from an ARM build. */
 export function matrixOf({ type, shape, bytes }: ReadTensor, arm = false): ReadMatrix {
   const [rows = 0, cols = 0] = shape;
   const view = viewOf(bytes);
@@ -220,8 +220,8 @@ export function matrixOf({ type, shape, bytes }: ReadTensor, arm = false): ReadM
   const count = type === 'I2_S' ? 1 : size / (group || 256);
   const scales = filled(new Float32Array(count), scaleAt);
   if (group > 0) return { rows, cols, trits, group, scales };
-  if (new Set(scales).size !== 1) throw new Error(`${type} with ${new Set(scales).size} scales`);
-  return { rows, cols, trits, group, scales: scales.slice(0, 1) };
+  if (scales.some((scale) => scale !== scales[0])) return { rows, cols, trits, group: 256, scales };
+  return { rows, cols, trits, group: 0, scales: scales.slice(0, 1) };
 }
 
 /** A packed matrix: byte (r, k) holds rows r, r + rows / 4, ..., lowest bits first. */

@@ -58,15 +58,16 @@ function error(got: Float32Array, right: Float32Array): number {
 function formatsOf(shape: ModelShape): Format[] {
   const model = modelOf(shape);
   const fits = (block: number) => partsOf(model).every(({ kind, cols }) => kind !== 'linear' || cols % block === 0);
-  const q2 = ([64, 128] as const).filter((n) => fits(n) && (model.group === 0 || model.group % n === 0));
-  const grouped = q2.map((n) => `q2_0-${n}` as const);
-  if (model.group !== 0) return grouped;
-  return [
-    ...safetensorsForms,
-    ...(fits(128) ? (['i2_s', 'i2_s-arm'] as const) : []),
-    ...(fits(256) ? (['tq1_0', 'tq2_0'] as const) : []),
-    ...grouped,
+  const blocks: [Format, number][] = [
+    ['q2_0-64', 64],
+    ['q2_0-128', 128],
+    ['tq1_0', 256],
+    ['tq2_0', 256],
   ];
+  const blockwise = blocks.filter(([, n]) => fits(n) && model.group % n === 0).map(([format]) => format);
+  if (model.group !== 0) return blockwise;
+  const forms = model.family === '1bitllm' ? (['master'] as const) : safetensorsForms;
+  return [...forms, ...(fits(128) ? (['i2_s', 'i2_s-arm'] as const) : []), ...blockwise];
 }
 
 const cases = Object.entries(small).flatMap(([name, shape]) => formatsOf(shape).map((format) => ({ name, format })));
@@ -79,7 +80,8 @@ describe('every family in every format reads back', () => {
 
   test.each(cases)('$name as $format', ({ name, format }) => {
     const weights = randomWeights(small[name]!, 7);
-    const options: WriteOptions = { format, floats: format === 'master' ? 'F16' : 'BF16' };
+    const floats = format !== 'master' ? 'BF16' : name === 'llama' ? 'F32' : 'F16';
+    const options: WriteOptions = { format, floats };
     const { files } = checkpointFiles(weights, options);
     const right = asked(weights);
     const got = readRepository(files, weights.model, format === 'i2_s-arm');
@@ -168,6 +170,7 @@ describe('GGUF', () => {
 
   test('a type that does not fit is refused', () => {
     const narrow = randomWeights(small['heads of 100']!);
+    expect(() => checkpointFiles(narrow, { format: 'multiply' })).toThrow(/only masters/);
     expect(() => checkpointFiles(narrow, { format: 'i2_s' })).toThrow(/400 columns are not a multiple of 128/);
     expect(() => checkpointFiles(weights, { format: 'q2_0-64', floats: 'Q6_K' })).not.toThrow();
     const thin = randomWeights({ ...small.llama!, hidden: 128, headDim: 32 });

@@ -180,8 +180,8 @@ function ternaryTensor(weights: Weights, part: Part, arch: string, options: Gguf
     'q2_0-128': [128, 34, 'Q2_0'],
   }[ternary] as [number, number, GgufType];
   if (cols % block !== 0) throw new Error(`${gguf}: ${cols} columns are not a multiple of ${block}, as ${type} needs`);
-  if (group !== 0 && (type !== 'Q2_0' || group % block !== 0)) {
-    throw new Error(`${gguf}: scales to ${group} columns do not fit ${ternary}`);
+  if (group !== 0 && (type === 'I2_S' || group % block !== 0 || cols % group !== 0)) {
+    throw new Error(`${gguf}: scales to ${group} of ${cols} columns do not fit ${ternary}`);
   }
   const interleaved = part.heads > 0 && (arch === 'llama' || arch === 'minicpm');
   const codes = new Uint8Array(cols);
@@ -194,8 +194,8 @@ function ternaryTensor(weights: Weights, part: Part, arch: string, options: Gguf
     for (let i = 0; i < scales.length; i++) scales[i] = given[group === 0 ? 0 : Math.floor((i * block) / group)]!;
     if (options.scaleTensors) scales.fill(1);
     if (type === 'I2_S') encodeI2S(codes, ternary === 'i2_s' ? 128 : 64, out);
-    else if (type === 'TQ1_0') encodeTQ1(codes, scales[0]!, out);
-    else if (type === 'TQ2_0') encodeTQ2(codes, scales[0]!, out);
+    else if (type === 'TQ1_0') encodeTQ1(codes, scales, out);
+    else if (type === 'TQ2_0') encodeTQ2(codes, scales, out);
     else encodeQ2(codes, ternary === 'q2_0-64' ? 64 : 128, scales, out);
   };
   const unitBytes = (cols / block) * blockBytes;

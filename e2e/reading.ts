@@ -36,6 +36,8 @@ export interface Tensors {
   /** BF16 as float32, exactly. */
   bf16(name: string): Float32Array<ArrayBuffer>;
   u8(name: string): Uint8Array<ArrayBuffer>;
+  /** BF16 or F32 as float32, exactly. */
+  floats(name: string): Float32Array<ArrayBuffer>;
 }
 
 export function readTensors(bytes: Uint8Array<ArrayBuffer>, file: string): Tensors {
@@ -50,15 +52,18 @@ export function readTensors(bytes: Uint8Array<ArrayBuffer>, file: string): Tenso
     if (got !== dtype) throw new Error(`${file}: ${name} is ${got}, not ${dtype}`);
     return bytes.buffer.slice(bytes.byteOffset + dataStart + begin, bytes.byteOffset + dataStart + end);
   };
+  const f32 = (name: string) => new Float32Array(copy(name, 'F32'));
+  const bf16 = (name: string) =>
+    new Float32Array(Uint32Array.from(new Uint16Array(copy(name, 'BF16')), (half) => half << 16).buffer);
   return {
     names: [...tensors.keys()],
     shape: (name) => info(name).shape,
-    f32: (name) => new Float32Array(copy(name, 'F32')),
+    f32,
     i32: (name) => new Int32Array(copy(name, 'I32')),
     i8: (name) => new Int8Array(copy(name, 'I8')),
     u8: (name) => new Uint8Array(copy(name, 'U8')),
-    bf16: (name) =>
-      new Float32Array(Uint32Array.from(new Uint16Array(copy(name, 'BF16')), (half) => half << 16).buffer),
+    bf16,
+    floats: (name) => (info(name).dtype === 'F32' ? f32(name) : bf16(name)),
   };
 }
 
@@ -110,7 +115,7 @@ export function referenceModel(files: ModelFiles): ReferenceModel {
   const gain = (name: string) => tensors.bf16(`${name}.weight`);
   const linear = (name: string): TernaryMatrix => {
     const [byteRows = 0, cols = 0] = tensors.shape(`${name}.weight`);
-    const stored = tensors.bf16(`${name}.weight_scale`)[0]!;
+    const stored = tensors.floats(`${name}.weight_scale`)[0]!;
     const scale = config.scaleSense === 'divide' ? Math.fround(1 / stored) : stored;
     return { trits: unpack(tensors.u8(`${name}.weight`), byteRows * 4, cols), rows: byteRows * 4, cols, scale };
   };
