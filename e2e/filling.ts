@@ -1,5 +1,5 @@
 /** Checkpoints into a planned memory as src/loader.ts does it, but with every option of the plan, from bytes at hand. */
-import { describe, type Description } from '../src/describe';
+import { type Description, describe } from '../src/describe';
 import { instantiateKernels } from '../src/kernels';
 import { writeRopeTables } from '../src/loader';
 import { createMemory, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';

@@ -233,18 +233,18 @@ for (const backend of ['indexeddb', 'opfs'] as const) {
     const counts: string[] = [];
     try {
       let acknowledged = 0;
-      for (const [round, delay] of [3, 40, 90, 15].entries()) {
+      for (const [round, delay] of [10, 80, 160, 40, 0].entries()) {
         running = await startChromium(profile);
         await openPage(running.page, origin);
         const before = await running.page.evaluate(check, backend);
         counts.push(`${acknowledged} -> ${before.records}`);
-        expect(before).toMatchObject({ damaged: 0, state: before.records, bytes: before.records * 2e6 });
+        expect(before).toMatchObject({ damaged: 0, state: before.records, bytes: before.records * 16e6 });
         expect(before.records).toBeGreaterThanOrEqual(acknowledged);
         expect(before.records).toBeLessThanOrEqual(acknowledged + 1);
         expect(before.files).toBeLessThanOrEqual(before.records + 1); // the one that was being written
-        if (round === 3) break;
+        if (round === 4) break;
 
-        const until = before.records + 3 + 2 * round;
+        const until = before.records + 2 + round;
         const reached = new Promise<void>((resolve) => {
           running!.page.on('console', (message) => {
             acknowledged = Number(message.text());
@@ -261,7 +261,7 @@ for (const backend of ['indexeddb', 'opfs'] as const) {
       const finished = await running!.page.evaluate(async (backend) => {
         const store = await window.store.storeIn(window.store.startHost(), backend);
         const model = (await store.find('a', '1'))!;
-        await store.append(model, window.store.someBytes(2e6, 1), { file: 0, from: 0, to: 1 }, undefined);
+        await store.append(model, window.store.someBytes(16e6, 1), { file: 0, from: 0, to: 1 }, undefined);
         await store.finish(model);
         return { records: model.records.length, ...(await store.verify(model.id)) };
       }, backend);
@@ -285,14 +285,16 @@ async function check(backend: BackendName) {
   return { records: model.records.length, damaged, state: model.state, bytes: model.bytes, files };
 }
 
-/** Appends records of 2 MB to the model, and says on the console how many there are. */
+/** Appends records of 16 MB to the model, hardly a moment between them, and says on the console how many there are. */
 async function appendForever(backend: BackendName) {
   const store = await window.store.storeIn(window.store.startHost(), backend);
   const begin = { key: 'a', version: '1', name: 'a', expectedBytes: 1e9, description: {}, state: 0 };
   const model = (await store.find('a', '1')) ?? (await store.begin(begin));
+  const bytes = window.store.someBytes(16e6, 1);
   for (;;) {
     const n = model.records.length;
-    await store.append(model, window.store.someBytes(2e6, n), { file: 0, from: n, to: n + 1 }, n + 1);
+    bytes[n] = 255 - bytes[n]!;
+    await store.append(model, bytes, { file: 0, from: n, to: n + 1 }, n + 1);
     console.log(String(n + 1));
   }
 }

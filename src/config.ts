@@ -59,7 +59,7 @@ function objectAt(json: Json, key: string, file: string): Json {
 }
 
 /** A whole number from 1 to `most`; `fallback` if the key is null or absent and a fallback is given. */
-function sizeAt(json: Json, key: string, most: number, file: string, fallback?: number): number {
+export function sizeAt(json: Json, key: string, most: number, file: string, fallback?: number): number {
   const value = json[key] ?? fallback;
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1) {
     throw new SternaError('bad-file', `bad ${key}`, { file, got: shown(value), expected: 'a positive whole number' });
@@ -69,7 +69,14 @@ function sizeAt(json: Json, key: string, most: number, file: string, fallback?: 
 }
 
 /** A finite number within [least, most]; `fallback` if the key is null or absent. */
-function numberAt<T>(json: Json, key: string, least: number, most: number, fallback: T, file: string): number | T {
+export function numberAt<T>(
+  json: Json,
+  key: string,
+  least: number,
+  most: number,
+  fallback: T,
+  file: string,
+): number | T {
   const value = json[key] ?? undefined;
   if (value === undefined) return fallback;
   if (typeof value !== 'number' || !(value >= least && value <= most)) {
@@ -80,7 +87,7 @@ function numberAt<T>(json: Json, key: string, least: number, most: number, fallb
 }
 
 /** The token ids at `key` (a number or an array of numbers), each within the vocabulary; undefined if absent. */
-function idsAt(json: Json, key: string, vocab: number, file: string): number[] | undefined {
+export function idsAt(json: Json, key: string, vocab: number, file: string): number[] | undefined {
   const value = json[key];
   if (value === undefined) return undefined;
   const ids: unknown[] = value === null ? [] : Array.isArray(value) ? value : [value];
@@ -91,12 +98,12 @@ function idsAt(json: Json, key: string, vocab: number, file: string): number[] |
   });
 }
 
-function unsupported(field: string, got: unknown, expected: string | number, file: string): SternaError {
+export function unsupported(field: string, got: unknown, expected: string | number, file: string): SternaError {
   return new SternaError('unsupported', `this engine does not run this ${field}`, { file, got: shown(got), expected });
 }
 
 /** Throws unless the value, or its default in transformers when the key is absent or null, is among `known`. */
-function choice<T>(json: Json, key: string, fallback: T, known: readonly T[], file: string): T {
+export function choice<T>(json: Json, key: string, fallback: T, known: readonly T[], file: string): T {
   const value = json[key] ?? fallback;
   const found = known.find((one) => one === value);
   if (found === undefined) {

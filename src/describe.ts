@@ -98,12 +98,7 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
   return { description, text, heads };
 }
 
-async function describeGguf(
-  origin: Origin,
-  paths: string[],
-  signal: AbortSignal,
-  report: Report,
-): Promise<Described> {
+async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal, report: Report): Promise<Described> {
   report('config', paths[0]);
   const headers: GgufHeader[] = [];
   const { files, heads } = await readHeaders(origin, paths, async (source) => {
@@ -121,8 +116,9 @@ async function describeGguf(
   const { metadata } = headers[0]!;
   const tensors = files.flatMap((file) => file.tensors);
   const config = configFromGguf(metadata, tensors, paths[0]!);
-  const inFile = textFromGguf(metadata, paths[0]!);
-  const text = (await readText(origin, report)) ?? inFile.text;
+  const inFile = textFromGguf(metadata, config.vocab, paths[0]!);
+  const ofFile = 'json' in inFile ? { tokenizer: inFile.json, ...inFile } : undefined;
+  const text = (await readText(origin, report)) ?? ofFile;
   const generation = await origin.json('generation_config.json');
   const ternary = tensors.find(({ name }) => /blk\.0\.ffn_down\.weight/.test(name));
   const description: Description = {
@@ -134,7 +130,7 @@ async function describeGguf(
     interleaved: hasInterleavedHeads(config),
     files,
     defaults: generationDefaults(generation),
-    ...(text ? {} : { noTokenizer: inFile.reason ?? 'the file has no tokenizer' }),
+    ...('reason' in inFile && !text ? { noTokenizer: inFile.reason } : {}),
   };
   return { description, text, heads };
 }
@@ -188,7 +184,13 @@ async function readText(origin: Origin, report: Report): Promise<TextFiles | und
 }
 
 /** Small files that decide what a model is. */
-const SMALL = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'];
+const SMALL = [
+  'config.json',
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'chat_template.jinja',
+];
 
 /**
  * Tells one state of a source from another by the files that a model is read from: a commit that only changes the README

@@ -1,288 +1,193 @@
+/** A file on a server, read in ranges: several in flight, each resumed at the byte where it was cut. */
 import { SternaError } from './errors';
-import type { SourceRecord } from './protocol';
+import { type Answer, ask, type Call, countTries, joinPieces, refusal, Transient, throwIfAborted } from './request';
 
-/** A file that is read front to back in pieces, never as a whole. */
+/** A file that is read in pieces, never as a whole. Offsets beyond its end mean its end. */
 export interface ByteSource {
-  /** File name within its folder, as errors name it. */
+  /** Path of the file in its origin, as errors name it. */
   readonly name: string;
   /** Bytes of the whole file. */
   readonly size: number;
+  /** Digest of the whole file in lower-case hex, where the origin tells it. Nothing here checks it. */
+  readonly sha256?: string;
+  /** The bytes from `from` to before `to`, in one array: for headers and other small parts. Throws as `stream`. */
+  read(from: number, to: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * The bytes from `start` to the end, in pieces of at most a few MB; each piece is the receiver's to keep.
-   * Exactly `size - start` bytes arrive, or it throws `download`, `bad-file` (a File that cannot be read) or `aborted`.
+   * The bytes from `from` to before `to`, in order, in pieces that the receiver may keep. Exactly these bytes arrive, or
+   * it throws `download`, `offline`, `bad-file` (a File that cannot be read) or `aborted`.
    */
-  stream(start: number, signal: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  stream(from: number, to: number, signal: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;
 }
 
-/** A folder of model files, on a web server or picked by the user. */
-export interface SourceFolder {
-  /** Name of the folder, for display. */
-  readonly name: string;
-  /** Where the folder is, for error messages. */
-  readonly address: string;
-  /**
-   * Opens a file for streaming; null if there is none. From a server, the first range is already under way then: read
-   * it with `stream(0, ...)`, else its connection stays open until the folder's signal fires.
-   */
-  open(file: string): Promise<ByteSource | null>;
-  /** A whole text file; undefined if there is none. */
-  text(file: string): Promise<string | undefined>;
-  /** A whole JSON file, parsed; undefined if there is none. Throws `bad-file` if it is not JSON. */
-  json(file: string): Promise<unknown | undefined>;
+/** A file on a server: how to ask for it, and what the answers have told so far. */
+export interface RemoteFile extends Call {
+  url: string;
+  headers: Record<string, string>;
+  size: number;
+  sha256?: string | undefined;
+  /** ETag of the first answer. Another one later means another file. Null: not told. */
+  etag: string | null;
+  /** Whether the server keeps to ranges; undefined until it has answered. */
+  ranged: boolean | undefined;
 }
 
 /** Bytes asked for in one request. */
-const rangeBytes = 16 * 2 ** 20;
-/** Bytes read from a File at once. */
-const sliceBytes = 4 * 2 ** 20;
-/** A text file longer than this is no tokenizer and no configuration. */
-const textBytes = 256 * 2 ** 20;
+const RANGE_BYTES = 16 * 2 ** 20;
+/** Ranges read at once; together with what the receiver holds they are the heap that a download takes. */
+const AHEAD = 3;
 
-/**
- * Opens a folder of model files. A URL must be absolute; with or without trailing slash it is the folder itself, and
- * its query is sent with every request. `signal` aborts whatever is under way. Throws `bad-input` for another source.
- */
-export function openSource(source: SourceRecord, signal: AbortSignal): SourceFolder {
-  const { name, address, open, text } = Array.isArray(source)
-    ? pickedFolder(source, signal)
-    : webFolder(source.url, signal);
-  const json = async (file: string): Promise<unknown | undefined> => {
-    const content = await text(file);
-    if (content === undefined) return undefined;
-    try {
-      return JSON.parse(content) as unknown;
-    } catch {
-      const got = JSON.stringify(content.slice(0, 40));
-      throw new SternaError('bad-file', 'damaged, or not what its name says', { file, got, expected: 'JSON' });
-    }
-  };
-  return { name, address, open, text, json };
-}
-
-function pickedFolder(files: File[], signal: AbortSignal): Omit<SourceFolder, 'json'> {
-  const pathOf = (file: File) => file.webkitRelativePath || file.name;
-  const depth = (file: File) => pathOf(file).split('/').length;
-  // A picked folder may hold subfolders with files of the same names: the one nearest to the top is meant.
-  const byDepth = [...files].sort((a, b) => depth(a) - depth(b));
-  const find = (name: string) => byDepth.find((file) => pathOf(file) === name || pathOf(file).endsWith(`/${name}`));
-  const first = byDepth[0];
-  const open = async (name: string): Promise<ByteSource | null> => {
-    const file = find(name);
-    return file ? { name, size: file.size, stream: (start, by) => readFile(file, name, start, by) } : null;
-  };
-  const text = async (name: string): Promise<string | undefined> => {
-    const file = find(name);
-    return file && joinText(readFile(file, name, 0, signal), name);
-  };
+/** A file on a server as a source. Nothing is asked for before the first `read` or `stream`. */
+export function remoteSource(remote: RemoteFile): ByteSource {
+  const { file: name, size, sha256 } = remote;
   return {
-    name: (first && pathOf(first).split('/').at(-2)) ?? 'files',
-    address: `the ${files.length} files given`,
-    open,
-    text,
+    name,
+    size,
+    ...(sha256 === undefined ? {} : { sha256 }),
+    read(from, to, signal) {
+      const end = Math.min(to, size);
+      return joinPieces(readRange(remote, from, end, signal), size, name);
+    },
+    stream: (from, to, signal) => streamRanges(remote, from, Math.min(to, size), signal),
   };
 }
 
-async function* readFile(file: File, name: string, start: number, signal: AbortSignal) {
-  for (let at = start; at < file.size; at += sliceBytes) {
-    throwIfAborted(signal, name);
-    let buffer: ArrayBuffer;
-    try {
-      buffer = await file.slice(at, at + sliceBytes).arrayBuffer();
-    } catch (error) {
-      throw new SternaError('bad-file', 'cannot be read; was it changed or removed?', { file: name, got: `${error}` });
+/** Reads ranges ahead while the first is given away. From a server that ignores ranges there is one range, the rest. */
+async function* streamRanges(remote: RemoteFile, from: number, to: number, signal: AbortSignal) {
+  const control = new AbortController();
+  const abort = () => control.abort();
+  signal.addEventListener('abort', abort);
+  const queue: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>[] = [];
+  let next = from;
+  const readAhead = () => {
+    // One until it is known that the server keeps to ranges: three whole files at once are no gain.
+    while (next < to && queue.length < (remote.ranged ? AHEAD : 1)) {
+      const end = remote.ranged === false ? to : Math.min(to, next + RANGE_BYTES);
+      queue.push(readInto(readRange(remote, next, end, control.signal)).getReader());
+      next = end;
     }
-    throwIfAborted(signal, name);
-    yield new Uint8Array(buffer);
-  }
-}
-
-function webFolder(address: string | URL, signal: AbortSignal): Omit<SourceFolder, 'json'> {
-  const base = parseAddress(address);
-  const urlOf = (file: string): string => {
-    const url = new URL(base);
-    url.pathname += file.split('/').map(encodeURIComponent).join('/');
-    return url.href;
   };
-  const open = async (name: string): Promise<ByteSource | null> => {
-    const first = await requestRange(urlOf(name), name, 0, signal);
-    if (!first) return null;
-    let held: Range | undefined = first;
-    const stream = (start: number, by: AbortSignal) => {
-      const ready = start === 0 ? held : undefined;
-      if (!ready) void held?.response.body?.cancel().catch(() => {});
-      held = undefined;
-      return readRanges(urlOf(name), name, start, first.total, by, ready);
-    };
-    return { name, size: first.total, stream };
-  };
-  const text = async (name: string): Promise<string | undefined> => {
-    // No range here: so the server may compress, which makes a tokenizer.json five times smaller.
-    const response = await request(urlOf(name), name, 'application/json, text/plain', signal);
-    if (isMissing(response)) {
-      await response.body?.cancel();
-      return undefined;
-    }
-    if (response.status !== 200) throw await refusal(response, name, 'HTTP 200');
-    return joinText(readBody(response, name, undefined, signal), name);
-  };
-  return { name: base.pathname.split('/').at(-2) || base.host, address: base.href, open, text };
-}
-
-function parseAddress(address: string | URL): URL {
-  const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (!url?.pathname.startsWith('/')) {
-    throw new SternaError('bad-input', 'bad source', { got: String(address), expected: 'an absolute URL, or files' });
-  }
-  url.hash = '';
-  if (!url.pathname.endsWith('/')) url.pathname += '/';
-  return url;
-}
-
-/** The answer to one range request: its body holds the bytes from `start` to before `end` of `total`. */
-interface Range {
-  response: Response;
-  end: number;
-  total: number;
-}
-
-async function* readRanges(
-  url: string,
-  file: string,
-  start: number,
-  total: number,
-  signal: AbortSignal,
-  ready: Range | undefined,
-) {
-  for (let at = start; at < total; ) {
-    const range = ready ?? (await requestRange(url, file, at, signal));
-    ready = undefined;
-    if (!range)
-      throw new SternaError('download', 'gone from the server', { file, got: 'HTTP 404', expected: 'HTTP 206' });
-    if (range.total !== total) {
-      await range.response.body?.cancel();
-      const facts = { file, got: range.total, expected: total };
-      throw new SternaError('download', 'its size changed during the download', facts);
-    }
-    yield* readBody(range.response, file, range.end - at, signal);
-    at = range.end;
-  }
-}
-
-/** Asks for the range from `start`; null if the server has no such file. The body is not read yet. */
-async function requestRange(url: string, file: string, start: number, signal: AbortSignal): Promise<Range | null> {
-  const last = start + rangeBytes - 1;
-  const response = await request(url, file, 'application/octet-stream', signal, `bytes=${start}-${last}`);
-  if (isMissing(response)) {
-    await response.body?.cancel();
-    return null;
-  }
-  const contentRange = response.headers.get('Content-Range');
-  if (response.status === 206) {
-    const [, from, to, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange ?? '')?.map(Number) ?? [];
-    // A server may send less than was asked for, but from where it was asked, and not past the file's end.
-    const right = from === start && to !== undefined && total !== undefined && to >= from && to <= last && to < total;
-    if (right) return { response, end: to + 1, total };
-    await response.body?.cancel();
-    const got = contentRange ?? 'no readable Content-Range';
-    throw new SternaError('download', 'wrong answer to a range request', { file, got, expected: `bytes ${start}-` });
-  }
-  if (start === 0 && response.status === 416 && /^bytes \*\/0$/.test(contentRange ?? '')) {
-    return { response, end: 0, total: 0 };
-  }
-  if (start === 0 && response.status === 200) {
-    // The server ignores ranges: one stream, whose length must be told. A compressed one's length is not the file's.
-    const length = response.headers.get('Content-Length');
-    if (length !== null && response.headers.get('Content-Encoding') === null) {
-      return { response, end: Number(length), total: Number(length) };
-    }
-    await response.body?.cancel();
-    const facts = { file, got: 'neither', expected: 'Content-Range or Content-Length' };
-    throw new SternaError('download', 'the server does not tell the size', facts);
-  }
-  throw await refusal(response, file, 'HTTP 206');
-}
-
-/** One GET. The narrow Accept keeps development servers from answering a missing file with their index page. */
-async function request(url: string, file: string, accept: string, signal: AbortSignal, range?: string) {
-  throwIfAborted(signal, file);
-  // Ranges are many and large, and go to our own store: the browser's cache must not keep them a second time.
-  const init: RequestInit = range
-    ? { headers: { Accept: accept, Range: range }, cache: 'no-store', signal }
-    : { headers: { Accept: accept }, signal };
-  const response = await fetch(url, init).catch((error: unknown) => {
-    throwIfAborted(signal, file);
-    throw new SternaError('download', 'the server cannot be reached, or does not allow this page (CORS)', {
-      file,
-      got: `${error}`,
-    });
-  });
-  return response;
-}
-
-/** Whether an answer means that there is no such file. Static hosts say so with 404, with 403 (S3), or with their page. */
-const isMissing = ({ status, headers }: Response): boolean =>
-  status === 404 || status === 403 || (status === 200 && !!headers.get('Content-Type')?.startsWith('text/html'));
-
-async function refusal(response: Response, file: string, expected: string): Promise<SternaError> {
-  await response.body?.cancel();
-  const got = `HTTP ${response.status} ${response.statusText}`.trim();
-  return new SternaError('download', 'the server refused', { file, got, expected });
-}
-
-/** The pieces of a body, which must have `length` bytes if that is given. Aborts at once, and cleans up. */
-async function* readBody(response: Response, file: string, length: number | undefined, signal: AbortSignal) {
-  if (!response.body) return;
-  const reader = response.body.getReader();
-  const cancel = () => void reader.cancel().catch(() => {});
-  signal.addEventListener('abort', cancel);
-  let received = 0;
   try {
-    while (received <= (length ?? received)) {
-      throwIfAborted(signal, file);
-      const { done, value } = await reader.read().catch((error: unknown) => {
-        throwIfAborted(signal, file);
-        const facts = { file, got: `${received} bytes, then ${error}`, expected: length ?? 'the whole file' };
-        throw new SternaError('download', 'the connection was cut', facts);
-      });
-      throwIfAborted(signal, file);
-      if (done) break;
-      received += value.length;
-      if (received <= (length ?? received)) yield value;
+    for (;;) {
+      throwIfAborted(signal, remote.file);
+      readAhead();
+      const first = queue[0];
+      if (!first) return;
+      const { done, value } = await first.read();
+      if (done) queue.shift();
+      else {
+        throwIfAborted(signal, remote.file);
+        readAhead();
+        yield value;
+      }
     }
   } finally {
-    signal.removeEventListener('abort', cancel);
-    cancel();
-  }
-  if (received !== (length ?? received)) {
-    throw new SternaError('download', 'the server sent a wrong number of bytes', {
-      file,
-      got: received,
-      expected: length,
-    });
+    signal.removeEventListener('abort', abort);
+    control.abort();
+    for (const reader of queue) reader.cancel().catch(() => {});
   }
 }
 
-async function joinText(chunks: AsyncIterable<Uint8Array>, file: string): Promise<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
-  const decode = (chunk?: Uint8Array): string => {
-    try {
-      return decoder.decode(chunk, { stream: chunk !== undefined });
-    } catch {
-      throw new SternaError('bad-file', 'damaged', { file, got: 'other bytes', expected: 'UTF-8 text' });
-    }
+/** A queue of a whole range that fills itself. (One byte more than the range, so that it also reads the end.) */
+function readInto(pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const fill: UnderlyingDefaultSource<Uint8Array<ArrayBuffer>> = {
+    async pull(queue) {
+      const { done, value } = await pieces.next();
+      if (done) queue.close();
+      else queue.enqueue(value);
+    },
+    async cancel() {
+      await pieces.return(undefined);
+    },
   };
-  const parts: string[] = [];
-  let bytes = 0;
-  for await (const chunk of chunks) {
-    bytes += chunk.length;
-    if (bytes > textBytes) {
-      throw new SternaError('bad-file', 'too long', { file, got: bytes, expected: `at most ${textBytes} bytes` });
-    }
-    parts.push(decode(chunk));
-  }
-  return parts.join('') + decode();
+  return new ReadableStream(fill, new ByteLengthQueuingStrategy({ highWaterMark: RANGE_BYTES + 1 }));
 }
 
-function throwIfAborted(signal: AbortSignal, file: string): void {
-  if (signal.aborted) throw new SternaError('aborted', 'the load was aborted', { file });
+/** One range, asked for again from the byte that is missing whenever the transfer fails. */
+async function* readRange(remote: RemoteFile, from: number, to: number, signal: AbortSignal) {
+  const tries = countTries(remote, signal);
+  for (let at = from; at < to; ) {
+    try {
+      for await (const piece of requestRange(remote, at, to, signal)) {
+        at += piece.length;
+        tries.progress();
+        yield piece;
+      }
+    } catch (error) {
+      await tries.again(error);
+    }
+  }
+}
+
+/** One request. A server may send less than was asked for, but at least a byte, and from where it was asked. */
+async function* requestRange(remote: RemoteFile, at: number, to: number, signal: AbortSignal) {
+  const { file, url } = remote;
+  const headers = { ...remote.headers, Range: `bytes=${at}-${to - 1}` };
+  const answer = await ask(url, { headers }, remote, signal);
+  try {
+    const end = checkRange(remote, answer, at, to);
+    // A server that ignores ranges sends the file from its start: what is already here is read and dropped.
+    const whole = answer.response.status === 200;
+    let skip = whole ? at : 0;
+    let left = end - at;
+    for await (const piece of answer.pieces) {
+      const skipped = Math.min(skip, piece.length);
+      skip -= skipped;
+      const rest = piece.subarray(skipped, whole ? skipped + left : piece.length);
+      left -= rest.length;
+      if (left < 0) {
+        const facts = { file, got: end - at - left, expected: end - at };
+        throw new SternaError('download', 'the server sent more bytes than its range', facts);
+      }
+      if (rest.length > 0) yield rest;
+      if (left === 0 && whole) return;
+    }
+    if (left > 0) {
+      const facts = { file, got: end - at - left, expected: end - at };
+      throw new Transient(new SternaError('download', 'the server sent fewer bytes than its range', facts));
+    }
+  } finally {
+    answer.close();
+  }
+}
+
+/** Checks the answer to a range request; returns where its bytes end. */
+function checkRange(remote: RemoteFile, { response }: Answer, at: number, to: number): number {
+  const { file, size } = remote;
+  const contentRange = response.headers.get('Content-Range');
+  if (response.status === 404) {
+    throw new SternaError('download', 'gone from the server', { file, got: 'HTTP 404', expected: 'HTTP 206' });
+  }
+  if (response.status === 416) throw changed(file, contentRange ?? 'HTTP 416', `bytes from ${at} of ${size}`);
+  if (response.status !== 200 && response.status !== 206) throw refusal(response, 'HTTP 206', remote);
+  checkTag(remote, response.headers.get('ETag'));
+  remote.ranged = response.status === 206;
+  if (!remote.ranged) {
+    const length = response.headers.get('Content-Length');
+    // The length of a compressed body is not the file's.
+    const plain = length !== null && response.headers.get('Content-Encoding') === null;
+    if (plain && Number(length) !== size) throw changed(file, Number(length), size);
+    return to;
+  }
+  const range = parseContentRange(contentRange);
+  if (range && range.total !== size) throw changed(file, range.total, size);
+  if (range?.from === at && range.to <= to) return range.to;
+  const got = contentRange ?? 'no readable Content-Range';
+  throw new SternaError('download', 'wrong answer to a range request', { file, got, expected: `bytes ${at}-` });
+}
+
+/** `bytes 0-4/10` as { from: 0, to: 5, total: 10 }; undefined if it is anything else, or cannot be. */
+export function parseContentRange(header: string | null): { from: number; to: number; total: number } | undefined {
+  const [, from = 0, last = 0, total = 0] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(header ?? '')?.map(Number) ?? [];
+  return last >= from && last < total ? { from, to: last + 1, total } : undefined;
+}
+
+function checkTag(remote: RemoteFile, header: string | null): void {
+  const etag = header?.replace(/^W\//, '') ?? null;
+  if (remote.etag !== null && etag !== null && etag !== remote.etag)
+    throw changed(remote.file, `ETag ${etag}`, remote.etag);
+  remote.etag ??= etag;
+}
+
+function changed(file: string, got: string | number, expected: string | number): SternaError {
+  return new SternaError('download', 'the file on the server changed during the download', { file, got, expected });
 }

@@ -4,7 +4,7 @@ export type ErrorCode =
   | 'context-full' // the prompt is longer than the context
   | 'bad-file' // a file is missing, damaged, truncated, or not what its name says
   | 'unsupported' // a well-formed model or browser that this engine does not run
-  | 'download' // the network or the server failed
+  | 'download' // the server refused, or the transfer failed
   | 'offline' // the server cannot be reached; a cached model still loads
   | 'quota' // the browser's storage has not enough room
   | 'no-tokenizer' // text was asked of a model that was loaded without tokenizer files

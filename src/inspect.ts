@@ -14,7 +14,12 @@ import { openStore } from './store';
  */
 export async function inspect({ source, options }: LoadRequest, signal: AbortSignal): Promise<Inspection> {
   const checked = checkOptions(options);
-  const found = await findModel(source, checked.cache, createReport(() => {}), signal);
+  const found = await findModel(
+    source,
+    checked.cache,
+    createReport(() => {}),
+    signal,
+  );
   const { description, key } = found;
   const { config, files, version } = description;
   const store = found.store ?? (await openStore());

@@ -27,7 +27,15 @@ import { openStore, type Store, type StoredModel } from './store';
 import { withLock } from './store-lock';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
-import { downloadExactTables, downloadWeights, EXACT, type Filling, RECORD_BYTES, type Resume, restoreWeights } from './weights';
+import {
+  downloadExactTables,
+  downloadWeights,
+  EXACT,
+  type Filling,
+  RECORD_BYTES,
+  type Resume,
+  restoreWeights,
+} from './weights';
 
 export interface LoadedModel {
   info: ModelInfo;

@@ -1,11 +1,11 @@
 /** The options of a load, checked and completed. */
 import type { ModelConfig } from './config';
-import { SternaError } from './errors';
-import { type MemoryPlan, type PlanOptions, planMemory } from './memory';
-import type { KernelName } from './memory';
-import { type Part, partsOf } from './parts';
-import { stagingOf, type Staging } from './packer';
 import type { Description } from './describe';
+import { SternaError } from './errors';
+import type { KernelName } from './memory';
+import { type MemoryPlan, type PlanOptions, planMemory } from './memory';
+import { type Staging, stagingOf } from './packer';
+import { type Part, partsOf } from './parts';
 import type { LoadRequest } from './protocol';
 
 /** Rows of a prefill pass. Without shared memory an abort is heard only between passes, so these are shorter. */

@@ -118,7 +118,10 @@ export function createPacker(
 
   function restoreTable(part: Part, table: TableHead, from: number): void {
     const { cols, storedBytes } = part;
-    if (storedBytes === cols * 2) return packTableRow(part, table, from);
+    if (storedBytes === cols * 2) {
+      packTableRow(part, table, from);
+      return;
+    }
     if (table.kind === 'bf16') return; // exact rows come from elsewhere
     const scale = view.getFloat32(from + cols, true);
     kernels.placeInt8(from, table.table, unit, cols, table.paddedHidden, scale, table.scales, table.sums);
@@ -133,7 +136,11 @@ export function createPacker(
   }
 
   function placeGain(at: number, inHeads: boolean, values: Float32Array): void {
-    const gains = new Float32Array(memory.buffer, at, inHeads ? (values.length / half) * (plan.headDim / 2) : values.length);
+    const gains = new Float32Array(
+      memory.buffer,
+      at,
+      inHeads ? (values.length / half) * (plan.headDim / 2) : values.length,
+    );
     for (const [i, value] of values.entries()) {
       const to = inHeads ? Math.floor(i / half) * (plan.headDim / 2) + (i % half) : i;
       gains[to] = Math.abs(value) < TINY ? 0 : value;
@@ -180,7 +187,8 @@ export function createPacker(
   return {
     seek(toFile, to) {
       [file, offset, filled, unit] = [toFile, to, 0, 0];
-      if (to === 0) for (const { file: of, place: at } of parts) if (of === file && 'matrix' in at) factors.delete(at.matrix);
+      if (to === 0)
+        for (const { file: of, place: at } of parts) if (of === file && 'matrix' in at) factors.delete(at.matrix);
       index = parts.findIndex((part) => part.file > toFile || (part.file === toFile && part.end > to));
       if (index < 0) index = parts.length;
       const part = here();
@@ -209,7 +217,10 @@ export function createPacker(
 
     restore(record) {
       if (record.length > staging.codes - staging.stored) {
-        throw new SternaError('bad-file', 'stored record', { got: record.length, expected: staging.codes - staging.stored });
+        throw new SternaError('bad-file', 'stored record', {
+          got: record.length,
+          expected: staging.codes - staging.stored,
+        });
       }
       bytes.set(record, desk.stored);
       for (let at = 0; at < record.length; ) {

@@ -106,17 +106,28 @@ function wantedTensors(plan: MemoryPlan, style: NameStyle, interleaved: boolean)
     const names = tensorNames(style, index);
     for (const role of linears) {
       const matrix = layer[role];
-      const place: Place = { kind: 'ternary', matrix, rows: rowOrder(role, interleaved), paddedHeads: role === 'output' };
+      const place: Place = {
+        kind: 'ternary',
+        matrix,
+        rows: rowOrder(role, interleaved),
+        paddedHeads: role === 'output',
+      };
       all.set(names[role], { place, shape: shapes[role], types: TERNARY });
       const divide = style !== 'gguf' && scaleSense === 'divide';
       const factor = style === 'gguf' ? 'beside' : 'own';
-      all.set(scaleName(style, names[role]), { place: { kind: 'scale', matrix, divide, factor }, shape: [1], types: FLOATS, optional: true });
+      all.set(scaleName(style, names[role]), {
+        place: { kind: 'scale', matrix, divide, factor },
+        shape: [1],
+        types: FLOATS,
+        optional: true,
+      });
     }
     const gains: [Role, keyof LayerPlan, number, boolean][] = [
       ['inputNorm', 'inputNorm', hidden, false],
       ['ffnInputNorm', 'ffnInputNorm', hidden, false],
     ];
-    if (subNorms) gains.push(['attentionNorm', 'attentionNorm', heads * headDim, true], ['ffnNorm', 'ffnNorm', ffn, false]);
+    if (subNorms)
+      gains.push(['attentionNorm', 'attentionNorm', heads * headDim, true], ['ffnNorm', 'ffnNorm', ffn, false]);
     if (qkNorm) gains.push(['queryNorm', 'queryNorm', headDim, true], ['keyNorm', 'keyNorm', headDim, true]);
     for (const [role, key, width, inHeads] of gains) gain(names[role], layer[key] as number, width, inHeads);
   }
@@ -252,11 +263,17 @@ function cut(
       storedBytes: 4,
       place: { kind: 'tail', matrix: place.matrix },
     };
-    const unit = { units: rows / unitRows, unitBytes: rowBytes * unitRows, storedBytes: unitRows * base3, rows: unitRows };
+    const unit = {
+      units: rows / unitRows,
+      unitBytes: rowBytes * unitRows,
+      storedBytes: unitRows * base3,
+      rows: unitRows,
+    };
     return [{ ...part, ...unit, end: end - 32 }, tail];
   }
   return [{ ...part, units: rows, unitBytes: rowBytes, storedBytes: base3 + scales, group }];
 }
 
 /** Bytes of the parts in the stored form. */
-export const storedSize = (parts: Part[]): number => parts.reduce((sum, { units, storedBytes }) => sum + units * storedBytes, 0);
+export const storedSize = (parts: Part[]): number =>
+  parts.reduce((sum, { units, storedBytes }) => sum + units * storedBytes, 0);

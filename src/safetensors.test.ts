@@ -15,6 +15,17 @@ function fileOf(header: unknown, dataBytes: number, text = JSON.stringify(header
   return bytes;
 }
 
+const notRead = () => Promise.reject(new Error('only streamed'));
+
+/** A source that gives `bytes` in pieces of `step`, whatever `size` says. */
+function sourceOf(bytes: Uint8Array<ArrayBuffer>, step: number, size = bytes.length): ByteSource {
+  async function* stream(start: number) {
+    for (let at = start; at < bytes.length; at += step) yield bytes.slice(at, at + step);
+  }
+  return { name: 'model.safetensors', size, read: notRead, stream };
+}
+
+const signal = new AbortController().signal;
 const parse = (bytes: Uint8Array) => parseHeader(bytes, bytes.length, 'model.safetensors');
 
 function catchError(action: () => unknown): SternaError {
@@ -153,3 +164,81 @@ describe('parseHeader', () => {
     expect(refused).toBeLessThan(5000);
   });
 });
+
+describe('readSafetensors', () => {
+  const path = 'e2e/fixtures/flip-safe.safetensors';
+
+  test.each([1, 7, 4096, 1e9])('gives every byte, in pieces of %d', async (step) => {
+    const bytes = fixture(path);
+    const { header, data } = await readAll(sourceOf(bytes, step));
+    for (const { name, begin, end } of header.tensors.values()) {
+      const expected = bytes.subarray(header.dataStart + begin, header.dataStart + end);
+      expect(Buffer.compare(data.get(name)!, expected), name).toBe(0);
+    }
+  });
+
+  test('a tensor without elements gets no data, an empty file no tensors', async () => {
+    const { data } = await readAll(sourceOf(fileOf(two, 11), 5));
+    expect([...data.keys()]).toEqual(['a', 'none', 'b']);
+    expect((await readAll(sourceOf(fileOf({}, 0), 3))).data.size).toBe(0);
+  });
+
+  test('waits for the visitor before it goes on', async () => {
+    let [open, calls] = [0, 0];
+    const slow = async () => {
+      expect(++open).toBe(1);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      open--;
+      calls++;
+    };
+    await readSafetensors(sourceOf(fileOf(two, 11), 400), signal, { header: slow, data: slow });
+    expect(calls).toBe(3);
+  });
+
+  test('a truncated file is refused before any data', async () => {
+    const seen: string[] = [];
+    const visitor = { header: () => void seen.push('header'), data: () => void seen.push('data') };
+    const reading = readSafetensors(sourceOf(fixture(path).slice(0, -1), 100), signal, visitor);
+    await expect(reading).rejects.toMatchObject({ code: 'bad-file', file: 'model.safetensors', expected: 66864 });
+    expect(seen).toEqual([]);
+  });
+
+  test.each([0, 5, 100, 2000, 66_863])('a stream that ends after %d bytes', async (length) => {
+    const bytes = fixture(path);
+    const reading = readAll(sourceOf(bytes.slice(0, length), 500, bytes.length));
+    await expect(reading).rejects.toMatchObject({ code: 'bad-file', got: length, expected: bytes.length });
+  });
+
+  test('a stream that goes on too long', async () => {
+    const bytes = fileOf(two, 11);
+    const longer = new Uint8Array(bytes.length + 1);
+    longer.set(bytes);
+    await expect(readAll(sourceOf(longer, 500, bytes.length))).rejects.toThrow(/longer than its size/);
+  });
+
+  test("the visitor's error ends the reading and frees the source", async () => {
+    let freed = false;
+    const bytes = fixture(path);
+    async function* stream() {
+      try {
+        for (let at = 0; ; at += 100) yield bytes.slice(at, at + 100);
+      } finally {
+        freed = true;
+      }
+    }
+    const visitor = { header: () => Promise.reject(new Error('no room')), data: () => {} };
+    const reading = readSafetensors({ name: 'x', size: bytes.length, read: notRead, stream }, signal, visitor);
+    await expect(reading).rejects.toThrow('no room');
+    expect(freed).toBe(true);
+  });
+});
+
+function catchError(action: () => unknown): SternaError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof SternaError) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}

@@ -2,7 +2,7 @@
  * Ternary matrices on their way in: from the rows of every format to one row of codes 0, 1, 2 (= -1, 0, +1; one byte a
  * weight), and from there into the tiles of the plan and into base-3 rows for the store. Layouts: docs/model.md.
  */
-import { SternaError } from './errors';
+import type { SternaError } from './errors';
 import type { Kernels } from './kernels';
 import type { Matrix, MemoryPlan } from './memory';
 import { base3Bytes, type Part } from './parts';
@@ -129,7 +129,8 @@ export function createTernaryRows(
   /** The f16 scales of a row's groups, at `from`. */
   function placeScales(part: Part, matrix: Matrix, row: number, from: number): void {
     const groups = part.cols / matrix.group;
-    if (kernels.badFloat(from, FLOAT.F16!, groups)) throw fail(part, 'group scale', 'infinity or NaN', 'finite numbers');
+    if (kernels.badFloat(from, FLOAT.F16!, groups))
+      throw fail(part, 'group scale', 'infinity or NaN', 'finite numbers');
     const stride = matrix.paddedCols / matrix.group;
     kernels.floatsFromHalfs(from, groups, matrix.scales + ((row >> 4) * stride * 16 + (row & 15)) * 4, 64);
   }

@@ -1,4 +1,7 @@
-/** Text <-> token ids, around `@huggingface/tokenizers`, for byte-level BPE vocabularies (Llama 3, GPT-2, NeoX, Qwen). */
+/**
+ * Text <-> token ids, around `@huggingface/tokenizers`, for BPE vocabularies of bytes (Llama 3, GPT-2, NeoX, Qwen) and
+ * those of SentencePiece that fall back to bytes (Llama 2, MiniCPM).
+ */
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { SternaError } from './errors';
 
@@ -75,7 +78,9 @@ function check(json: unknown, file: string): TokenizerFile {
   const { model, decoder, added_tokens = [], ...rest } = json as Json;
   need(isRecord(model), 'model', 'an object', model);
   only('model.type', model, 'BPE');
-  only('decoder.type', decoder, 'ByteLevel');
+  const pieces = isRecord(decoder) && decoder.type === 'Sequence' && (model as Json).byte_fallback === true;
+  if (!pieces) only('decoder.type', decoder, 'ByteLevel');
+  else checkPieceDecoder(decoder, file);
   const { vocab, merges } = model as Json;
   need(isRecord(vocab), 'model.vocab', 'an object', vocab);
   need(Object.values(vocab as Json).every(isId), 'model.vocab', 'integers from 0', 'something else');
@@ -83,6 +88,19 @@ function check(json: unknown, file: string): TokenizerFile {
   need(Array.isArray(added_tokens) && added_tokens.every(isAddedToken), 'added_tokens', '{id, content}s', added_tokens);
   const optional = { normalizer: null, pre_tokenizer: null, post_processor: null };
   return { ...optional, ...rest, decoder, model, added_tokens: added_tokens as AddedToken[] };
+}
+
+/** The decoders of a tokenizer.json with SentencePiece's "▁" and byte tokens, as transformers writes them. */
+const pieceDecoders = ['Replace', 'ByteFallback', 'Fuse', 'Strip'];
+
+function checkPieceDecoder({ decoders }: Json, file: string): void {
+  const types = Array.isArray(decoders) ? decoders.map((one: unknown) => (isRecord(one) ? one.type : undefined)) : [];
+  const blanks = Array.isArray(decoders) && isRecord(decoders[0]) ? decoders[0] : {};
+  const plain = blanks.content === ' ' && isRecord(blanks.pattern) && blanks.pattern.String === '▁';
+  const wanted = pieceDecoders.slice(0, types.length);
+  if (plain && types.length > 2 && types.join() === wanted.join()) return;
+  const facts = { file, expected: `${pieceDecoders.join(', ')} of "▁"`, got: types.join(', ') || 'none' };
+  throw new SternaError('unsupported', 'decoder of this kind', facts);
 }
 
 /** The byte-level alphabet: the byte that each character of a vocabulary entry stands for (GPT-2, `bytes_to_unicode`). */
@@ -98,6 +116,12 @@ const BYTE_OF: ReadonlyMap<string, number> = (() => {
 
 const utf8 = new TextEncoder();
 
+/** The bytes of a SentencePiece token: one that stands for a byte, or text with "▁" for blanks. */
+function bytesOfPiece(token: string): Uint8Array {
+  const byte = /^<0x([0-9A-F]{2})>$/.exec(token)?.[1];
+  return byte ? Uint8Array.of(Number.parseInt(byte, 16)) : utf8.encode(token.replaceAll('▁', ' '));
+}
+
 /** The name that tokenizer_config.json gives a token: a string, or an object with `content`; undefined if none. */
 function tokenName(config: unknown, key: string, file: string): string | undefined {
   const value = isRecord(config) ? config[key] : undefined;
@@ -111,8 +135,8 @@ function tokenName(config: unknown, key: string, file: string): string | undefin
 /**
  * A tokenizer from the parsed tokenizer.json and tokenizer_config.json (undefined if the model has none; then there
  * is no BOS and no EOS). `files` are the names for error messages.
- * Throws `bad-file` if a file has not the expected shape, `unsupported` if it is not a byte-level BPE or has a part
- * that the library does not know.
+ * Throws `bad-file` if a file has not the expected shape, `unsupported` if it is not a BPE of the kinds above or has a
+ * part that the library does not know.
  */
 export function createTokenizer(
   json: unknown,
@@ -146,6 +170,9 @@ export function createTokenizer(
   }
   const idOf = (token: string) => parsing.token_to_id(token);
   const tokenOf = (id: number) => parsing.id_to_token(id);
+  const pieces = (file.decoder as Json).type === 'Sequence';
+  // encode() begins a text with a blank that is not in it
+  const strips = pieces && ((file.decoder as Json).decoders as Json[]).some((one) => one.type === 'Strip');
   const addedById = new Map(file.added_tokens.map((token) => [token.id, token]));
   const special = (id: number) => addedById.get(id)?.special === true;
   const specials = file.added_tokens
@@ -178,6 +205,7 @@ export function createTokenizer(
     const token = tokenOf(id);
     if (token === undefined || special(id)) return new Uint8Array();
     if (addedById.has(id)) return utf8.encode(token);
+    if (pieces) return bytesOfPiece(token);
     const bytes: number[] = [];
     for (const char of token) {
       const byte = BYTE_OF.get(char);
@@ -189,7 +217,8 @@ export function createTokenizer(
 
   function decode(ids: readonly number[]): string {
     const decoder = createTextDecoder({ bytesOf });
-    return ids.map(decoder.push).join('') + decoder.end();
+    const text = ids.map(decoder.push).join('') + decoder.end();
+    return strips && text.startsWith(' ') ? text.slice(1) : text;
   }
 
   const addsBos = bos !== null && first === bos;
@@ -207,7 +236,9 @@ export interface IncrementalDecoder {
 
 /**
  * An incremental UTF-8 decoder. The pieces joined are exactly `tokenizer.decode` of all ids, and a character that is
- * split over tokens appears whole, with its last token. Special tokens add nothing.
+ * split over tokens appears whole, with its last token. Special tokens add nothing. Only the blank in front of a text
+ * that SentencePiece tokenizers add in `encode`, and `decode` takes off, stays here: what is decoded bit by bit goes on
+ * with a text.
  */
 export function createTextDecoder(tokenizer: Pick<Tokenizer, 'bytesOf'>): IncrementalDecoder {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });

@@ -44,7 +44,11 @@ export function chooseWeights({ file, files, address }: Origin): WeightFiles | u
   }
   const missing = partsOfPath(chosen).find((path) => !paths.includes(path));
   if (missing) {
-    throw new SternaError('bad-file', 'a part is missing', { file: missing, got: 'nothing', expected: `a file in ${address}` });
+    throw new SternaError('bad-file', 'a part is missing', {
+      file: missing,
+      got: 'nothing',
+      expected: `a file in ${address}`,
+    });
   }
   return { kind: 'gguf', paths: partsOfPath(chosen) };
 }
@@ -71,7 +75,11 @@ export async function shardsOf(origin: Origin): Promise<string[]> {
   const names = typeof map === 'object' && map !== null ? Object.values(map) : [];
   const bad = names.find((name) => typeof name !== 'string' || !/^[^/\\]{1,200}\.safetensors$/.test(name));
   if (names.length === 0 || bad !== undefined) {
-    const facts = { file: INDEX, got: JSON.stringify(bad ?? map ?? null).slice(0, 60), expected: 'a weight_map of file names' };
+    const facts = {
+      file: INDEX,
+      got: JSON.stringify(bad ?? map ?? null).slice(0, 60),
+      expected: 'a weight_map of file names',
+    };
     throw new SternaError('bad-file', 'bad weight_map', facts);
   }
   return [...new Set(names as string[])].sort();
