@@ -78,6 +78,10 @@ async function answer(page: Page, text = 'Hello'): Promise<string> {
   return (await last.locator('.answer > :first-child').textContent()) ?? '';
 }
 
+/** Lets the hub send the large weights slowly, and no byte after some 70 % of them. */
+const hold = (hub: FakeHub) =>
+  hub.faults.set(`sterna/large/${weights}`, { bytesPerSecond: 6e6, stall: { at: 40e6, times: 9 } });
+
 /** Bytes that the hub has sent of the weights. */
 const sent = (hub: FakeHub): number =>
   hub.requests.filter(({ path, file }) => (file ?? path).endsWith(weights)).reduce((sum, each) => sum + each.sent, 0);
@@ -95,13 +99,13 @@ test('a repository: looked at, downloaded, cancelled, resumed, kept without a ne
   await expect(page.getByTestId('inspection')).toContainText('safetensors');
   expect(sent(hub)).toBeLessThan(size / 4); // the header, and what came with it
 
-  hub.faults.set(`sterna/large/${weights}`, { bytesPerSecond: 12e6 });
+  hold(hub);
   await start.click();
   await expect(page.getByTestId('chooser')).toBeHidden();
   const progress = page.getByTestId('progress');
   await expect(progress).toHaveAttribute('data-phase', 'weights', { timeout: 20_000 });
   await expect(page.getByTestId('load-amount')).toHaveText(/^\d+ MB of 5\d MB, \d+(\.\d)? MB\/s, \d+ s left$/);
-  await expect(progress).toHaveAttribute('aria-valuenow', /^[678]\d$/, { timeout: 20_000 });
+  await expect(progress).toHaveAttribute('aria-valuenow', /^[678]\d$/, { timeout: 30_000 });
   await page.getByTestId('cancel-load').click();
   await expect(page.getByTestId('error')).toHaveAttribute('data-code', 'aborted');
   await expect(page.getByTestId('kept')).toContainText('What has arrived is kept');
@@ -146,10 +150,10 @@ test('a repository: looked at, downloaded, cancelled, resumed, kept without a ne
 });
 
 test('a cancelled download can be thrown away', async ({ page, hub }) => {
-  hub.faults.set(`sterna/large/${weights}`, { bytesPerSecond: 12e6 });
+  hold(hub);
   await page.goto(`/index.html?hub=${hub.url}&model=sterna/large`);
   await page.getByTestId('start').click();
-  await expect(page.getByTestId('progress')).toHaveAttribute('aria-valuenow', /^[5678]\d$/, { timeout: 20_000 });
+  await expect(page.getByTestId('progress')).toHaveAttribute('aria-valuenow', /^[678]\d$/, { timeout: 30_000 });
   await page.getByTestId('cancel-load').click();
   await page.getByTestId('discard').click();
   await expect(page.getByTestId('kept')).toHaveCount(0);
