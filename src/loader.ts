@@ -217,10 +217,10 @@ async function fill(loading: Loading): Promise<Filled> {
   const { store, key, description } = found;
   if (!store) return fillFrom(loading, undefined);
   const stored = (): Promise<StoredModel | undefined> => store.find(key, description.version);
-  const model = await stored();
-  if (model?.complete) return fillFrom(loading, model);
+  const isComplete = (await stored())?.complete === true;
   const work = async (): Promise<Filled> => fillFrom(loading, await stored());
-  return withLock(key, signal, work, () => report('waiting'));
+  // tabs that only read do not wait for each other, but a model is not deleted under them
+  return withLock(key, signal, work, () => report('waiting'), isComplete ? 'shared' : 'exclusive');
 }
 
 async function fillFrom(loading: Loading, stored: StoredModel | undefined): Promise<Filled> {
