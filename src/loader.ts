@@ -87,7 +87,9 @@ export async function findModel(
     report('weights', file, 0, 0, `${reason} (try ${attempt} of ${tries})`),
   ).catch((error: SternaError) => error);
   if (opened instanceof Error) {
-    const model = opened.code === 'offline' ? await store?.find(key) : undefined;
+    // a hub that is down, or a repository that is gone, is no reason to refuse what is here
+    const mayHelp = opened.code === 'offline' || opened.code === 'download';
+    const model = mayHelp ? await store?.find(key) : undefined;
     if (!store || !model?.complete) throw opened;
     return { ...(await readDescription(store, model)), heads: undefined, origin: undefined, key, store };
   }
