@@ -326,3 +326,53 @@ function openTable(
 }
 
 const newHeads = (count: number): Float32Array[][] => Array.from({ length: count }, () => []);
+
+/** A ternary matrix with a scale for each row and group of columns. */
+export interface GroupedMatrix {
+  trits: Int8Array; // [rows, cols]
+  rows: number;
+  cols: number;
+  group: number; // 64 or 128
+  scales: Float32Array; // [rows, cols / group]
+}
+
+/** One row of activations, quantised group by group. */
+export interface GroupedRow {
+  codes: Int8Array;
+  group: number;
+  inverses: Float32Array; // absmax / 127 of each group; 0 where the group is as good as 0
+}
+
+/** Absmax quantisation of one row to int8, group by group; the last group may be short. */
+export function quantiseGroups(x: Float32Array, group: number): GroupedRow {
+  const codes = new Int8Array(x.length);
+  const inverses = new Float32Array(Math.ceil(x.length / group));
+  for (const g of inverses.keys()) {
+    const part = x.subarray(g * group, (g + 1) * group);
+    const most = absmax(part);
+    if (most === 0) continue;
+    const multiplier = f(127 / most);
+    codes.set(
+      Int8Array.from(part, (v) => roundEven(f(v * multiplier))),
+      g * group,
+    );
+    inverses[g] = most / 127;
+  }
+  return { codes, group, inverses };
+}
+
+/** y += f32(T_g . q_g) * (w[row][g] * a[g]), group after group, every operation rounded to float32. */
+export function bitLinearGroups(matrix: GroupedMatrix, q: GroupedRow): Float32Array {
+  const { trits, rows, cols, group, scales } = matrix;
+  const groups = cols / group;
+  const y = new Float32Array(rows);
+  for (let r = 0; r < rows; r++) {
+    for (let g = 0; g < groups; g++) {
+      let sum = 0;
+      for (let c = g * group; c < (g + 1) * group; c++) sum += trits[r * cols + c]! * q.codes[c]!;
+      const scale = f(scales[r * groups + g]! * q.inverses[g]!);
+      y[r] = y[r]! + f(f(sum) * scale);
+    }
+  }
+  return y;
+}
