@@ -1,8 +1,10 @@
 /** What a source holds, and what it would cost to load it, before anything large is downloaded. */
+
+import { countParameters } from './config';
 import { SternaError } from './errors';
 import { findModel, type KeptDescription, RECORD_ROOM } from './loader';
 import type { KernelName } from './memory';
-import { checkOptions, countParameters, layOut, lmHeadOf, sharing, threadCount } from './options';
+import { checkOptions, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { storedSize } from './parts';
 import { createReport } from './progress';
 import type { Inspection, LoadRequest } from './protocol';

@@ -2,21 +2,13 @@
  * Loads a model in the engine worker: source -> description -> plan -> weights in memory (from the store, or downloaded,
  * packed and kept) -> pool.
  */
+import { countParameters } from './config';
 import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
 import { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice, type Kernels } from './kernels';
 import { ABORT, createMemory, type MemoryPlan, REQUEST } from './memory';
-import {
-  type CheckedOptions,
-  checkOptions,
-  countParameters,
-  type Layout,
-  layOut,
-  lmHeadOf,
-  sharing,
-  threadCount,
-} from './options';
+import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
 import { createPacker, fillPadding, type Packer } from './packer';
 import { storedSize } from './parts';

@@ -1,5 +1,5 @@
 /** The options of a load, checked and completed. */
-import type { ModelConfig } from './config';
+import { type ModelConfig, ternaryWeights } from './config';
 import type { Description } from './describe';
 import { SternaError } from './errors';
 import type { KernelName } from './memory';
@@ -149,17 +149,4 @@ export function layOut(
   const staging = stagingOf(partsOf(files, draft, style, interleaved, storedTables), recordBytes);
   const plan = planMemory(config, { ...planOptions, stagingBytes: staging.bytes });
   return { plan, parts: partsOf(files, plan, style, interleaved, storedTables), staging };
-}
-
-export function ternaryWeights(config: ModelConfig): number {
-  const { hidden, layers, heads, kvHeads, headDim, ffn, vocab, ternaryEmbedding, lmHead } = config;
-  const tables = ternaryEmbedding ? vocab * hidden * (lmHead === 'tied' ? 1 : 2) : 0;
-  return layers * hidden * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn) + tables;
-}
-
-export function countParameters(config: ModelConfig): number {
-  const { hidden, layers, heads, headDim, ffn, vocab, subNorms, qkNorm, ternaryEmbedding, lmHead } = config;
-  const norms = 2 * hidden + (subNorms ? heads * headDim + ffn : 0) + (qkNorm ? 2 * headDim : 0);
-  const tables = ternaryEmbedding ? 0 : vocab * hidden * (lmHead === 'tied' ? 1 : 2);
-  return tables + ternaryWeights(config) + layers * norms + hidden;
 }

@@ -243,7 +243,7 @@ export function createPacker(
       for (const [matrix, { own = 1, beside = 1 }] of factors) matrix.scale = Math.fround(own * beside);
       if (config.residualScale === 1) return;
       for (const { output, down } of plan.layers) {
-        for (const matrix of [output, down]) scaleMatrix(memory, matrix, config.residualScale);
+        for (const matrix of [output, down]) scaleMatrix(memory, matrix, Math.fround(config.residualScale));
       }
     },
 
