@@ -22,6 +22,7 @@ export function originOf(source: PageSource): string {
   if (Array.isArray(source)) {
     return source.length === 1 ? `${source[0]?.name} on this device` : `${source.length} files on this device`;
   }
+  if (isEmbedded(source)) return 'comes with the page';
   if ('url' in source) return source.url.replace(/^https?:\/\//, '');
   return [hostOf(source), source.repo, source.file].filter(Boolean).join('/');
 }
