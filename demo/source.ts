@@ -17,6 +17,10 @@ export const isEmbedded = (source: PageSource): boolean => sameSource(source, em
 export const isRepository = (source: PageSource | undefined): source is HubSource =>
   source !== undefined && 'repo' in source;
 
+/** The source, once its token has done its work. */
+export const withoutToken = (source: PageSource): PageSource =>
+  isRepository(source) ? { ...source, token: undefined } : source;
+
 /** Where a model comes from, in words. */
 export function originOf(source: PageSource): string {
   if (Array.isArray(source)) {

@@ -165,6 +165,26 @@ test('a cancelled download can be thrown away', async ({ page, hub }) => {
   await expect(page.getByTestId('stored')).toHaveCount(0);
 });
 
+test('a second tab waits for the one that is downloading, and goes on when that stops', async ({
+  page,
+  hub,
+  context,
+}) => {
+  hold(hub);
+  const address = `/index.html?hub=${hub.url}&model=sterna/large`;
+  await page.goto(address);
+  await page.getByTestId('start').click();
+  await expect(page.getByTestId('progress')).toHaveAttribute('data-phase', 'weights', { timeout: 20_000 });
+  const second = await context.newPage();
+  await second.goto(address);
+  await second.getByTestId('start').click();
+  await expect(second.getByTestId('progress')).toHaveAttribute('data-phase', 'waiting', { timeout: 20_000 });
+  await expect(second.locator('.load-words')).toContainText('Another tab is downloading this model');
+  hub.faults.clear();
+  await page.getByTestId('cancel-load').click();
+  await state(second, 'ready');
+});
+
 test('too little room: a card with what is needed, and a load that keeps nothing', async ({ page, hub }) => {
   await open(page, hub);
   const browser = await page.context().newCDPSession(page);
