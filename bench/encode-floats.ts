@@ -2,6 +2,7 @@
  * Rows of floats in the types that embeddings and norms come in. Block types as ggml-common.h of llama.cpp lays them
  * out; Q8_0 and Q4_0 are rounded as ggml's reference does, Q6_K chooses its sub-scales more simply than ggml does.
  */
+import type { TensorBytes } from './byte-file';
 import { f16Bits, f16Number } from './float-bits';
 
 export type FloatType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q6_K' | 'Q4_0';
@@ -37,6 +38,29 @@ export function encodeFloats(type: FloatType, values: Float32Array, out: Uint8Ar
     default:
       eachBlock(type, values, out, { Q8_0: encodeQ8, Q4_0: encodeQ4, Q6_K: encodeQ6 }[type]);
   }
+}
+
+/**
+ * A tensor of floats, made row by row: `fill` gives row `row` (0 where the shape has one size), f32[cols]. Throws for
+ * columns that are no multiple of the type's block.
+ */
+export function floatTensor(
+  name: string,
+  type: FloatType,
+  shape: number[],
+  fill: (row: number, out: Float32Array) => void,
+): TensorBytes {
+  const cols = shape.at(-1)!;
+  const { elements, bytes } = floatBlocks[type];
+  if (cols % elements !== 0)
+    throw new Error(`${name}: ${cols} columns are not a multiple of ${elements}, as ${type} needs`);
+  const values = new Float32Array(cols);
+  const make = (row: number, out: Uint8Array) => {
+    fill(row, values);
+    encodeFloats(type, values, out);
+  };
+  const units = shape.length === 1 ? 1 : shape[0]!;
+  return { name, type, shape, units, unitBytes: (cols / elements) * bytes, make };
 }
 
 type EncodeBlock = (values: Float32Array, out: Uint8Array) => void;

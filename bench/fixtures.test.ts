@@ -89,16 +89,20 @@ describe('the embedded model', () => {
     { format: 'master', floats: 'F16', parts: 3 },
     { format: 'i2_s-arm' },
     { format: 'q2_0-128', parts: 2 },
-  ] as WriteOptions[])('%j: the same trits', (options) => {
-    const { files } = checkpointFiles(weights, options);
-    const got = readRepository(files, weights.model, options.format === 'i2_s-arm');
-    for (const [name, part] of got) {
-      const wanted = right.get(name)!;
-      if ('floats' in part) continue;
-      if (!('trits' in wanted)) throw new Error(name);
-      expect(same(part.trits, wanted.trits), name).toBe(true);
-      const error = Math.max(...part.scales.map((scale) => Math.abs(scale / wanted.scales[0]! - 1)));
-      expect(error, name).toBeLessThanOrEqual(options.format === 'master' ? 5e-4 : 0);
-    }
-  });
+  ] as WriteOptions[])(
+    '%j: the same trits',
+    (options) => {
+      const { files } = checkpointFiles(weights, options);
+      const got = readRepository(files, weights.model, options.format === 'i2_s-arm');
+      for (const [name, part] of got) {
+        const wanted = right.get(name)!;
+        if ('floats' in part) continue;
+        if (!('trits' in wanted)) throw new Error(name);
+        expect(same(part.trits, wanted.trits), name).toBe(true);
+        const error = Math.max(...part.scales.map((scale) => Math.abs(scale / wanted.scales[0]! - 1)));
+        expect(error, name).toBeLessThanOrEqual(options.format === 'master' ? 5e-4 : 0);
+      }
+    },
+    30_000,
+  );
 });

@@ -179,7 +179,7 @@ describe('GGUF', () => {
     );
     const grouped = randomWeights(small.qwen3!);
     expect(() => checkpointFiles(grouped, { format: 'tq2_0' })).toThrow(/do not fit tq2_0/);
-    expect(() => checkpointFiles(grouped, { format: 'multiply' })).toThrow(/only Q2_0/);
+    expect(() => checkpointFiles(grouped, { format: 'multiply' })).toThrow(/only GGUF/);
     const of64 = randomWeights({ ...small.qwen3!, group: 64 });
     expect(() => checkpointFiles(of64, { format: 'q2_0-128' })).toThrow(/do not fit q2_0-128/);
   });
@@ -384,6 +384,7 @@ describe('files made while they are read', () => {
   test.each([
     ['llama3-8b', 'i2_s', 2.5e9, 3.9e9],
     ['bonsai-1.7b', 'q2_0-128', 0.44e9, 0.47e9],
+    ['bonsai-4b', 'q2_0-128', 1.06e9, 1.08e9],
     ['bonsai-8b', 'q2_0-128', 2.17e9, 2.19e9],
     ['falcon-e-3b', 'divide', 0.99e9, 1.01e9],
     ['falcon3-3b', 'divide', 1e9, 2.3e9],

@@ -3,11 +3,11 @@
  * names as llama.cpp's converter and bitnet.cpp's write them.
  */
 import { type ByteFile, bytesOf, fileOfTensors, type PlacedTensor, type TensorBytes } from './byte-file';
-import { encodeFloats, type FloatType, floatBlocks } from './encode-floats';
+import { type FloatType, floatTensor } from './encode-floats';
 import { encodeI2S, encodeQ2, encodeTQ1, encodeTQ2 } from './encode-ternary';
 import { type Model, minicpm, type Part, partsOf, scaleOf, type Weights } from './families';
 import { type TokenizerFiles, tokenizerEntries } from './gguf-tokenizer';
-import { cutTensors, partName } from './write-safetensors';
+import { cutTensors, partName } from './parts';
 
 export interface GgufOptions {
   /** i2_s-arm: the byte order of ARM builds. q2_0-64, q2_0-128: mainline's group and PrismML's. */
@@ -206,25 +206,6 @@ function ternaryTensor(weights: Weights, part: Part, arch: string, options: Gguf
   const made: TensorBytes[] = [type === 'I2_S' ? { ...tensor, tail } : tensor];
   if (options.scaleTensors) made.push(floatTensor(`${gguf}.scale`, 'F32', [1], (_, out) => out.fill(own)));
   return made;
-}
-
-function floatTensor(
-  name: string,
-  type: FloatType,
-  shape: number[],
-  fill: (row: number, out: Float32Array) => void,
-): TensorBytes {
-  const cols = shape.at(-1)!;
-  const { elements, bytes } = floatBlocks[type];
-  if (cols % elements !== 0)
-    throw new Error(`${name}: ${cols} columns are not a multiple of ${elements}, as ${type} needs`);
-  const values = new Float32Array(cols);
-  const make = (row: number, out: Uint8Array) => {
-    fill(row, values);
-    encodeFloats(type, values, out);
-  };
-  const units = shape.length === 1 ? 1 : shape[0]!;
-  return { name, type, shape, units, unitBytes: (cols / elements) * bytes, make };
 }
 
 function tensorsOf(weights: Weights, arch: string, options: GgufOptions): TensorBytes[] {

@@ -3,10 +3,11 @@
  * to a byte row with a scale beside it, or as a master of floats that absmean quantisation turns into the same trits.
  */
 import { type ByteFile, bytesOf, fileOfJson, fileOfTensors, type PlacedTensor, type TensorBytes } from './byte-file';
-import { encodeFloats, type FloatType, floatBlocks } from './encode-floats';
+import { floatTensor } from './encode-floats';
 import { packFour } from './encode-ternary';
 import { type Part, partsOf, scaleOf, type Weights } from './families';
 import { masterRows } from './master';
+import { cutTensors, partName } from './parts';
 
 export interface SafetensorsOptions {
   /** multiply: weight_scale is the multiplier, BF16. divide: its reciprocal, F32. master: no scales, float matrices. */
@@ -15,18 +16,6 @@ export interface SafetensorsOptions {
   floats: 'BF16' | 'F16' | 'F32';
   /** More than one: model-00001-of-0000N.safetensors and an index. */
   parts: number;
-}
-
-/** Tables, gains, and the matrices of a master. */
-function floatTensor(part: Part, type: FloatType, fill: (row: number, out: Float32Array) => void): TensorBytes {
-  const { kind, rows, cols } = part;
-  const values = new Float32Array(cols);
-  const make = (row: number, out: Uint8Array) => {
-    fill(row, values);
-    encodeFloats(type, values, out);
-  };
-  const shape = kind === 'gain' ? [cols] : [rows, cols];
-  return { name: `${part.hf}.weight`, type, shape, units: rows, unitBytes: cols * floatBlocks[type].bytes, make };
 }
 
 function packedTensors(weights: Weights, part: Part, form: 'multiply' | 'divide'): TensorBytes[] {
@@ -39,29 +28,22 @@ function packedTensors(weights: Weights, part: Part, form: 'multiply' | 'divide'
     packFour(four, cols, out);
   };
   const scale = scaleOf(weights, part);
-  const type = form === 'divide' ? 'F32' : 'BF16';
-  const stored = Float32Array.of(form === 'divide' ? 1 / scale : scale);
+  const stored = (_: number, out: Float32Array) => out.fill(form === 'divide' ? 1 / scale : scale);
   return [
     { name: `${hf}.weight`, type: 'U8', shape: [rows / 4, cols], units: rows / 4, unitBytes: cols, make },
-    {
-      name: `${hf}.weight_scale`,
-      type,
-      shape: [1],
-      units: 1,
-      unitBytes: floatBlocks[type].bytes,
-      make: (_, out) => encodeFloats(type, stored, out),
-    },
+    floatTensor(`${hf}.weight_scale`, form === 'divide' ? 'F32' : 'BF16', [1], stored),
   ];
 }
 
 function tensorsOf(weights: Weights, { form, floats }: SafetensorsOptions): TensorBytes[] {
   const { group } = weights.model;
-  if (group !== 0) throw new Error(`scales to ${group} columns: no safetensors form has them, only Q2_0`);
+  if (group !== 0) throw new Error(`scales to ${group} columns: no safetensors form has them, only GGUF`);
   return partsOf(weights.model).flatMap((part) => {
-    if (part.kind !== 'linear') return [floatTensor(part, floats, (row, out) => weights.floats(part, row, out))];
-    return form === 'master'
-      ? [floatTensor(part, floats, masterRows(weights, part))]
-      : packedTensors(weights, part, form);
+    const { hf, kind, rows, cols } = part;
+    if (kind === 'linear' && form !== 'master') return packedTensors(weights, part, form);
+    const shape = kind === 'gain' ? [cols] : [rows, cols];
+    const given = (row: number, out: Float32Array) => weights.floats(part, row, out);
+    return [floatTensor(`${hf}.weight`, floats, shape, kind === 'linear' ? masterRows(weights, part) : given)];
   });
 }
 
@@ -85,27 +67,6 @@ function fileOf(tensors: TensorBytes[]): ByteFile {
   });
   return fileOfTensors(header, placed, begin);
 }
-
-/** Cuts tensors into `parts` runs of about equal bytes, none empty. */
-export function cutTensors(tensors: TensorBytes[], parts: number): TensorBytes[][] {
-  if (parts > tensors.length) throw new Error(`${tensors.length} tensors do not make ${parts} files`);
-  const total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
-  const runs: TensorBytes[][] = [[]];
-  let sum = 0;
-  for (const [i, tensor] of tensors.entries()) {
-    const due = sum >= (total * runs.length) / parts || tensors.length - i === parts - runs.length;
-    if (due && runs.at(-1)!.length > 0 && runs.length < parts) runs.push([]);
-    runs.at(-1)!.push(tensor);
-    sum += bytesOf(tensor);
-  }
-  return runs;
-}
-
-/** Name of file `part` (from 0) of `parts`, as the hub and llama.cpp number them. */
-export const partName = (base: string, part: number, parts: number, ending: string): string =>
-  parts === 1
-    ? `${base}.${ending}`
-    : `${base}-${`${part + 1}`.padStart(5, '0')}-of-${`${parts}`.padStart(5, '0')}.${ending}`;
 
 /** The weight files and, with several, their index. */
 export function safetensorsFiles(weights: Weights, options: SafetensorsOptions): Record<string, ByteFile> {

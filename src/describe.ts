@@ -2,6 +2,7 @@
  * What a source holds, found out from its listing, its small files and the headers of its weight files: everything that
  * there is to know about a model but its weights. Plain data: the store keeps it beside the records.
  */
+import { hasSeveralScales, probedTensor } from './block-scales';
 import { templateOf } from './chat-template';
 import { generationDefaults, type ModelConfig, parseConfig } from './config';
 import type { ByteSource } from './download';
@@ -116,6 +117,12 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
   const { metadata } = headers[0]!;
   const tensors = files.flatMap((file) => file.tensors);
   const config = configFromGguf(metadata, tensors, paths[0]!);
+  const probed = config.family === 'llama' ? probedTensor(tensors) : undefined;
+  if (probed) {
+    const holder = files.find((file) => file.tensors.includes(probed))!;
+    const source = await required(origin, holder.path, origin.open(holder.path));
+    if (await hasSeveralScales(source, probed, signal)) config.group = 128;
+  }
   const inFile = textFromGguf(metadata, config.vocab, paths[0]!);
   const ofFile = 'json' in inFile ? { tokenizer: inFile.json, ...inFile } : undefined;
   const text = (await readText(origin, report)) ?? ofFile;

@@ -87,7 +87,9 @@ export async function findModel(
     report('weights', file, 0, 0, `${reason} (try ${attempt} of ${tries})`),
   ).catch((error: SternaError) => error);
   if (opened instanceof Error) {
-    const model = opened.code === 'offline' ? await store?.find(key) : undefined;
+    // a hub that is down, or a repository that is gone, is no reason to refuse what is here
+    const mayHelp = opened.code === 'offline' || opened.code === 'download';
+    const model = mayHelp ? await store?.find(key) : undefined;
     if (!store || !model?.complete) throw opened;
     return { ...(await readDescription(store, model)), heads: undefined, origin: undefined, key, store };
   }
@@ -217,10 +219,10 @@ async function fill(loading: Loading): Promise<Filled> {
   const { store, key, description } = found;
   if (!store) return fillFrom(loading, undefined);
   const stored = (): Promise<StoredModel | undefined> => store.find(key, description.version);
-  const model = await stored();
-  if (model?.complete) return fillFrom(loading, model);
+  const isComplete = (await stored())?.complete === true;
   const work = async (): Promise<Filled> => fillFrom(loading, await stored());
-  return withLock(key, signal, work, () => report('waiting'));
+  // tabs that only read do not wait for each other, but a model is not deleted under them
+  return withLock(key, signal, work, () => report('waiting'), isComplete ? 'shared' : 'exclusive');
 }
 
 async function fillFrom(loading: Loading, stored: StoredModel | undefined): Promise<Filled> {

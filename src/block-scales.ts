@@ -1,0 +1,29 @@
+/**
+ * Whether the blocks of TQ1_0 and TQ2_0 weights carry one scale or several. Llama's architecture has both kinds: models
+ * with one scale a matrix (Falcon-E, Llama3-8B-1.58), and TriLM, whose matrices were trained in shards with a scale each
+ * (https://github.com/ggml-org/llama.cpp/pull/8151). The header does not tell them apart.
+ */
+import type { ByteSource } from './download';
+import type { TensorInfo } from './tensors';
+
+/** Bytes of a block of 256 weights; its last two are the scale. */
+const BLOCK_BYTES: Record<string, number> = { TQ1_0: 54, TQ2_0: 66 };
+
+/** The matrix to look at: of every layer's, the queries' is among the smallest, and sharded like all others. */
+export function probedTensor(tensors: TensorInfo[]): TensorInfo | undefined {
+  return tensors.find(({ name, type }) => name === 'blk.0.attn_q.weight' && type in BLOCK_BYTES);
+}
+
+/** Whether the blocks of the tensor differ in scale. Blocks of zeros may have scale 0 beside any other. */
+export async function hasSeveralScales(source: ByteSource, tensor: TensorInfo, signal: AbortSignal): Promise<boolean> {
+  const bytes = await source.read(tensor.begin, tensor.end, signal);
+  const size = BLOCK_BYTES[tensor.type]!;
+  let one = 0;
+  for (let at = size - 2; at < bytes.length; at += size) {
+    const half = bytes[at]! | (bytes[at + 1]! << 8);
+    if ((half & 0x7fff) === 0 || half === one) continue;
+    if (one !== 0) return true;
+    one = half;
+  }
+  return false;
+}
