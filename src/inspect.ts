@@ -42,12 +42,14 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
     probeMemory(plan.bytes);
   } catch (error) {
     if (!(error instanceof SternaError) || error.code !== 'out-of-memory') throw error;
-    obstacles.push(`memory: ${error.message}`);
+    obstacles.push(
+      `memory: ${inGb(Number(error.got) || Number(error.expected))} are needed, more than this browser gives`,
+    );
   }
   if (store && checked.cache && key !== '' && !model?.complete) {
     const missing = storedBytes - (model?.bytes ?? 0);
     const { free } = await store.estimate();
-    if (free < missing) obstacles.push(`storage: ${missing} bytes are needed, ${free} are free`);
+    if (free < missing) obstacles.push(`storage: ${inGb(missing)} are needed, ${inGb(free)} are free`);
   }
   return {
     name: description.name,
@@ -64,6 +66,8 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
     obstacles,
   };
 }
+
+const inGb = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
 
 /** Bytes of the files that records have been made of. */
 const bytesDone = ({ records }: { records: { from: number; to: number }[] }): number =>

@@ -75,8 +75,8 @@ export async function findModel(
   const key = sourceKey(source);
   const store = cache && key !== '' ? await openStore() : undefined;
   report('config');
-  const opened = await openOrigin(source, signal, ({ file, reason, attempt, tries }) =>
-    report('weights', file, 0, 0, `${reason} (try ${attempt} of ${tries})`),
+  const opened = await openOrigin(source, signal, ({ reason, attempt, tries }) =>
+    report.retry(`${reason}, try ${attempt} of ${tries}`),
   ).catch((error: SternaError) => error);
   if (opened instanceof Error) {
     // a hub that is down, or a repository that is gone, is no reason to refuse what is here
