@@ -1,12 +1,13 @@
 /** What a source holds, and what it would cost to load it, before anything large is downloaded. */
 import { SternaError } from './errors';
-import { findModel, type KeptDescription, RECORD_ROOM } from './loader';
+import { findModel, type KeptDescription } from './loader';
 import type { KernelName } from './memory';
 import { checkOptions, countParameters, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { storedSize } from './parts';
 import { createReport } from './progress';
 import type { Inspection, LoadRequest } from './protocol';
 import { openStore } from './store';
+import { RECORD_BYTES } from './weights';
 
 /**
  * Reads listing, configuration and headers of a source; where it is in the store already, that suffices.
@@ -34,7 +35,7 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
   const tables = (model?.description as KeptDescription | undefined)?.tables ?? lmHeadOf(checked.lmHead, config);
   let [storedBytes, memoryBytes] = [model?.expectedBytes ?? 0, 0];
   try {
-    const { plan, parts } = layOut(description, checked, how, RECORD_ROOM, tables);
+    const { plan, parts } = layOut(description, checked, how, RECORD_BYTES, tables);
     storedBytes = storedSize(parts) + textBytes;
     memoryBytes = plan.bytes;
     probeMemory(plan.bytes);
