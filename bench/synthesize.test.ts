@@ -67,7 +67,9 @@ function formatsOf(shape: ModelShape): Format[] {
   const blockwise = blocks.filter(([, n]) => fits(n) && model.group % n === 0).map(([format]) => format);
   if (model.group !== 0) return blockwise;
   const forms = model.family === '1bitllm' ? (['master'] as const) : safetensorsForms;
-  return [...forms, ...(fits(128) ? (['i2_s', 'i2_s-arm'] as const) : []), ...blockwise];
+  // blocks of I2_S run on from row to row
+  const flat = partsOf(model).every(({ kind, rows, cols }) => kind !== 'linear' || (rows * cols) % 128 === 0);
+  return [...forms, ...(flat ? (['i2_s', 'i2_s-arm'] as const) : []), ...blockwise];
 }
 
 const cases = Object.entries(small).flatMap(([name, shape]) => formatsOf(shape).map((format) => ({ name, format })));
@@ -171,7 +173,9 @@ describe('GGUF', () => {
   test('a type that does not fit is refused', () => {
     const narrow = randomWeights(small['heads of 100']!);
     expect(() => checkpointFiles(narrow, { format: 'multiply' })).toThrow(/only masters/);
-    expect(() => checkpointFiles(narrow, { format: 'i2_s' })).toThrow(/400 columns are not a multiple of 128/);
+    expect(() => checkpointFiles(narrow, { format: 'tq1_0' })).toThrow(/400 columns are not a multiple of 256/);
+    const tall = randomWeights({ ...small['heads of 100']!, ffn: 1084 });
+    expect(() => checkpointFiles(tall, { format: 'i2_s' })).toThrow(/1084 rows of 400 columns are not a multiple/);
     expect(() => checkpointFiles(weights, { format: 'q2_0-64', floats: 'Q6_K' })).not.toThrow();
     const thin = randomWeights({ ...small.llama!, hidden: 128, headDim: 32 });
     expect(() => checkpointFiles(thin, { format: 'i2_s', floats: 'Q6_K' })).toThrow(

@@ -179,17 +179,27 @@ function ternaryTensor(weights: Weights, part: Part, arch: string, options: Gguf
     'q2_0-64': [64, 18, 'Q2_0'],
     'q2_0-128': [128, 34, 'Q2_0'],
   }[ternary] as [number, number, GgufType];
-  if (cols % block !== 0) throw new Error(`${gguf}: ${cols} columns are not a multiple of ${block}, as ${type} needs`);
+  // blocks of I2_S alone run on from row to row: a unit is as many rows as make whole ones
+  let unitRows = 1;
+  while (type === 'I2_S' && (unitRows * cols) % block !== 0) unitRows *= 2;
+  if (type === 'I2_S' ? rows % unitRows !== 0 : cols % block !== 0) {
+    const wanted = type === 'I2_S' ? `${rows} rows of ${cols} columns are` : `${cols} columns are`;
+    throw new Error(`${gguf}: ${wanted} not a multiple of ${block}, as ${type} needs`);
+  }
   if (group !== 0 && (type === 'I2_S' || group % block !== 0 || cols % group !== 0)) {
     throw new Error(`${gguf}: scales to ${group} of ${cols} columns do not fit ${ternary}`);
   }
   const interleaved = part.heads > 0 && (arch === 'llama' || arch === 'minicpm');
-  const codes = new Uint8Array(cols);
+  const codes = new Uint8Array(unitRows * cols);
   const given = new Float32Array(group === 0 ? 1 : cols / group);
-  const scales = new Float32Array(cols / block); // of the blocks
-  const make = (row: number, out: Uint8Array) => {
-    const from = interleaved ? sourceRow(part, row) : row;
-    weights.codes(part, from, codes);
+  const scales = new Float32Array(Math.floor(cols / block)); // of the blocks
+  const make = (unit: number, out: Uint8Array) => {
+    let from = 0;
+    for (let i = 0; i < unitRows; i++) {
+      const row = unit * unitRows + i;
+      from = interleaved ? sourceRow(part, row) : row;
+      weights.codes(part, from, codes.subarray(i * cols, (i + 1) * cols));
+    }
     weights.scales(part, from, given);
     for (let i = 0; i < scales.length; i++) scales[i] = given[group === 0 ? 0 : Math.floor((i * block) / group)]!;
     if (options.scaleTensors) scales.fill(1);
@@ -198,8 +208,8 @@ function ternaryTensor(weights: Weights, part: Part, arch: string, options: Gguf
     else if (type === 'TQ2_0') encodeTQ2(codes, scales, out);
     else encodeQ2(codes, ternary === 'q2_0-64' ? 64 : 128, scales, out);
   };
-  const unitBytes = (cols / block) * blockBytes;
-  const tensor = { name: `${gguf}.weight`, type, shape: [rows, cols], units: rows, unitBytes, make };
+  const unitBytes = ((unitRows * cols) / block) * blockBytes;
+  const tensor = { name: `${gguf}.weight`, type, shape: [rows, cols], units: rows / unitRows, unitBytes, make };
   const own = group === 0 ? scaleOf(weights, part) : 0;
   const tail = new Uint8Array(32);
   new Float32Array(tail.buffer)[0] = options.scaleTensors ? 1 : own;

@@ -2,7 +2,7 @@
 import { type Description, describe } from '../src/describe';
 import { instantiateKernels } from '../src/kernels';
 import { writeRopeTables } from '../src/loader';
-import { createMemory, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';
+import { createMemory, type Matrix, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';
 import { openOrigin } from '../src/origin';
 import { createPacker, fillPadding, type Packer, stagingOf } from '../src/packer';
 import { type Part, partsOf } from '../src/parts';
@@ -15,6 +15,8 @@ export type Files = Record<string, Uint8Array<ArrayBuffer>>;
 export interface FillOptions extends PlanOptions {
   shared: boolean;
   i2sOrder?: I2sOrder;
+  /** Form of embedding and lm_head in the store. Default: as in memory. */
+  storedTables?: 'bf16' | 'int8';
 }
 
 export interface Filled {
@@ -24,7 +26,14 @@ export interface Filled {
   memory: WebAssembly.Memory;
   packer: Packer;
   /** The weights in their stored form, unit by unit. */
-  stored: Uint8Array[];
+  stored: StoredUnit[];
+}
+
+/** A unit in its stored form, and the byte of its file from which the next bytes lead to it. */
+export interface StoredUnit {
+  file: number;
+  from: number;
+  bytes: Uint8Array;
 }
 
 const describeFiles = async (files: Files): Promise<Description> => {
@@ -39,35 +48,96 @@ const describeFiles = async (files: Files): Promise<Description> => {
   ).description;
 };
 
-/** Packs a model's files; their bytes come in pieces that end anywhere. */
-export async function fillMemory(
+/** A planned memory without weights, and a packer for it. */
+function prepare(
   module: WebAssembly.Module,
-  files: Files,
-  { shared, i2sOrder = 'x86', ...options }: FillOptions,
-): Promise<Filled> {
-  const description = await describeFiles(files);
-  const { config, files: weights, style, interleaved } = description;
-  const staging = stagingOf(partsOf(weights, planMemory(config, options), style, interleaved), 0);
+  description: Description,
+  { shared, i2sOrder = 'x86', storedTables, ...options }: FillOptions,
+  recordBytes: number,
+) {
+  const { config, files, style, interleaved } = description;
+  const partsFor = (plan: MemoryPlan): Part[] => partsOf(files, plan, style, interleaved, storedTables);
+  const staging = stagingOf(partsFor(planMemory(config, options)), recordBytes);
   const plan = planMemory(config, { ...options, stagingBytes: staging.bytes });
-  const parts = partsOf(weights, plan, style, interleaved);
+  const parts = partsFor(plan);
   const memory = createMemory(plan.bytes, shared);
   const kernels = instantiateKernels(module, memory);
   kernels.writeConstants();
   fillPadding(memory, plan);
-  const names = weights.map(({ path }) => path);
+  const names = files.map(({ path }) => path);
   const packer = createPacker(kernels, memory, plan, parts, staging, names, i2sOrder);
-  const stored: Uint8Array[] = [];
-  const keep = (unit: Uint8Array): boolean => {
-    stored.push(unit.slice());
-    return false;
+  const finish = (): void => {
+    packer.finish();
+    writeRopeTables(kernels, plan);
   };
+  return { description, plan, parts, memory, packer, finish };
+}
+
+/** Packs a model's files; their bytes come in pieces that end anywhere. */
+export async function fillMemory(module: WebAssembly.Module, files: Files, options: FillOptions): Promise<Filled> {
+  const description = await describeFiles(files);
+  const { finish, ...filled } = prepare(module, description, options, 0);
+  const { packer } = filled;
+  const stored: StoredUnit[] = [];
   const odd = 100_003;
-  for (const [index, path] of names.entries()) {
+  for (const [file, { path }] of description.files.entries()) {
     const bytes = files[path]!;
-    packer.seek(index, 0);
+    let from = 0;
+    packer.seek(file, 0);
+    const keep = (unit: Uint8Array): boolean => {
+      stored.push({ file, from, bytes: unit.slice() });
+      from = packer.offset;
+      return false;
+    };
     for (let at = 0; at < bytes.length; at += odd) packer.take(bytes.subarray(at, at + odd), keep);
   }
-  packer.finish();
-  writeRopeTables(kernels, plan);
-  return { description, plan, parts, memory, packer, stored };
+  finish();
+  return { ...filled, stored };
 }
+
+/** Fills another memory from the stored form, in records of about so many bytes. */
+export function restoreMemory(
+  module: WebAssembly.Module,
+  { description, stored }: Pick<Filled, 'description' | 'stored'>,
+  options: FillOptions,
+  recordBytes: number,
+): Omit<Filled, 'stored'> {
+  const { finish, ...filled } = prepare(module, description, options, recordBytes);
+  for (let at = 0; at < stored.length; ) {
+    const { file, from } = stored[at]!;
+    const units: Uint8Array[] = [];
+    let length = 0;
+    do length += units[units.push(stored[at++]!.bytes) - 1]!.length;
+    while (length < recordBytes && stored[at]?.file === file);
+    const record = new Uint8Array(length);
+    let to = 0;
+    for (const bytes of units) {
+      record.set(bytes, to);
+      to += bytes.length;
+    }
+    filled.packer.seek(file, from);
+    filled.packer.restore(record);
+  }
+  finish();
+  return filled;
+}
+
+/** What of two memories of one plan differs: the first byte of the weights, or a scale; '' if nothing does. */
+export function weightDifference(a: Omit<Filled, 'stored'>, b: Omit<Filled, 'stored'>): string {
+  const [one, other] = [a, b].map(
+    ({ memory, plan }) => new Uint8Array(memory.buffer, FIRST_BYTE, plan.staging - FIRST_BYTE),
+  );
+  if (a.plan.staging !== b.plan.staging) return `${a.plan.staging} and ${b.plan.staging} bytes`;
+  const at = one!.findIndex((byte, i) => byte !== other![i]);
+  if (at >= 0) return `byte ${at + FIRST_BYTE}: ${one![at]} and ${other![at]}`;
+  const scales = [a, b].map(({ plan }) => matricesOf(plan).map(({ scale }) => scale));
+  const matrix = scales[0]!.findIndex((scale, i) => scale !== scales[1]![i]);
+  return matrix < 0 ? '' : `scale of matrix ${matrix}: ${scales[0]![matrix]} and ${scales[1]![matrix]}`;
+}
+
+/** The weights begin behind the words of the barriers and the constants of the kernels. */
+const FIRST_BYTE = 1024;
+
+/** Every ternary matrix of the layers. */
+export const matricesOf = (plan: MemoryPlan): Matrix[] =>
+  plan.layers.flatMap(({ query, key, value, output, gate, up, down }) => [query, key, value, output, gate, up, down]);

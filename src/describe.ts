@@ -83,14 +83,14 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
     return { head: head.subarray(0, dataStart), tensors: listed };
   });
   const text = await readText(origin, report);
-  const style = (configJson as { weight_bits?: unknown }).weight_bits === undefined ? 'hf' : 'hf-1bitllm';
+  const isOld = files.some(({ tensors }) => tensors.some(({ name }) => name.endsWith('.inner_attn_ln.weight')));
   const packed = files.some(({ tensors }) => tensors.some(({ type }) => type === 'U8'));
   const description: Description = {
     name: origin.name,
     version: await versionOf(origin),
     format: packed ? 'packed safetensors' : 'float safetensors, quantised here',
     config,
-    style,
+    style: isOld ? 'hf-1bitllm' : 'hf',
     interleaved: false,
     files,
     defaults,
@@ -124,7 +124,7 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
     if (await hasSeveralScales(source, probed, signal)) config.group = 128;
   }
   const inFile = textFromGguf(metadata, config.vocab, paths[0]!);
-  const ofFile = 'json' in inFile ? { tokenizer: inFile.json, ...inFile } : undefined;
+  const ofFile = 'json' in inFile ? textOf(inFile.json, inFile.config) : undefined;
   const text = (await readText(origin, report)) ?? ofFile;
   const generation = await origin.json('generation_config.json');
   const ternary = tensors.find(({ name }) => /blk\.0\.ffn_down\.weight/.test(name));
@@ -186,7 +186,12 @@ async function readText(origin: Origin, report: Report): Promise<TextFiles | und
   const tokenizer = await origin.json('tokenizer.json');
   if (tokenizer === undefined) return undefined;
   const config = await origin.json('tokenizer_config.json');
-  const template = templateOf(config) ?? templateOf(undefined, await origin.text('chat_template.jinja'));
+  const jinja = templateOf(config) === undefined ? await origin.text('chat_template.jinja') : undefined;
+  return textOf(tokenizer, config, jinja);
+}
+
+function textOf(tokenizer: unknown, config: unknown, jinja?: string): TextFiles {
+  const template = templateOf(config, jinja);
   return { tokenizer, config, ...(template === undefined ? {} : { template }) };
 }
 

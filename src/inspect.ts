@@ -2,13 +2,14 @@
 
 import { countParameters } from './config';
 import { SternaError } from './errors';
-import { findModel, type KeptDescription, RECORD_ROOM } from './loader';
+import { findModel, type KeptDescription } from './loader';
 import type { KernelName } from './memory';
 import { checkOptions, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { storedSize } from './parts';
 import { createReport } from './progress';
 import type { Inspection, LoadRequest } from './protocol';
 import { openStore } from './store';
+import { RECORD_BYTES } from './weights';
 
 /**
  * Reads listing, configuration and headers of a source; where it is in the store already, that suffices.
@@ -36,7 +37,7 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
   const tables = (model?.description as KeptDescription | undefined)?.tables ?? lmHeadOf(checked.lmHead, config);
   let [storedBytes, memoryBytes] = [model?.expectedBytes ?? 0, 0];
   try {
-    const { plan, parts } = layOut(description, checked, how, RECORD_ROOM, tables);
+    const { plan, parts } = layOut(description, checked, how, RECORD_BYTES, tables);
     storedBytes = storedSize(parts) + textBytes;
     memoryBytes = plan.bytes;
     probeMemory(plan.bytes);

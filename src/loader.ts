@@ -44,9 +44,6 @@ export interface LoadedModel {
 /** Turns end with one of these in one family or another; config files often name only one of a model's several. */
 const END_OF_TURN = ['<|eot_id|>', '<|end_of_text|>', '<|endoftext|>', '<|im_end|>', '<|end|>', '<|eom_id|>', '</s>'];
 const WARM_UP_MS = 60;
-/** Room for a record and the unit that fills it up. */
-export const RECORD_ROOM = RECORD_BYTES + 2 ** 18;
-
 /** What the store keeps of a model beside its weights: also the form of its tables, and the byte order once it is known. */
 export interface KeptDescription extends Description {
   tables: 'bf16' | 'int8';
@@ -227,7 +224,7 @@ async function fillFrom(loading: Loading, stored: StoredModel | undefined): Prom
     return fillFrom(loading, undefined);
   }
   const how = { kernel: choice.kernel, threads, shared };
-  const layout = layOut(description, options, how, RECORD_ROOM, tables);
+  const layout = layOut(description, options, how, RECORD_BYTES, tables);
   const { plan, parts, staging } = layout;
   const model = stored ?? (store && (await begin(loading, store, storedSize(parts), tables)));
   const kept = store && model && { store, model };

@@ -6,7 +6,7 @@ import { SternaError } from './errors';
 import type { Kernels } from './kernels';
 import { type Matrix, type MemoryPlan, pad, type TableHead } from './memory';
 import type { Part } from './parts';
-import { createTernaryRows, type Desk, FLOAT, type I2sOrder } from './ternary';
+import { createTernaryRows, type Desk, type Fail, FLOAT, type I2sOrder } from './ternary';
 
 /** Gains this small are dead channels; as denormal numbers they would only be slow. */
 const TINY = 1e-30;
@@ -16,7 +16,7 @@ export interface Staging extends Desk {
   bytes: number;
 }
 
-/** The staging memory that the parts need, with room for stored records of `recordBytes`. */
+/** The staging memory that the parts need, with room for stored records of `recordBytes` and one more unit. */
 export function stagingOf(parts: Part[], recordBytes: number): Staging {
   let top = 0;
   const take = (least: number, of: (part: Part) => number): number => {
@@ -24,10 +24,14 @@ export function stagingOf(parts: Part[], recordBytes: number): Staging {
     top = pad(top + parts.reduce((most, part) => Math.max(most, of(part)), least) + 256, 64);
     return at;
   };
-  // a row of padded heads is less than twice as long as in the file; a whole float matrix goes row by row
-  const codes = ({ place, rows, cols }: Part): number => (place.kind === 'ternary' ? rows * cols * 2 : 0);
+  // all rows of a unit, or one with its padding; of a table four rows, scales and sums (int8)
+  const codes = ({ place, rows, cols }: Part): number => {
+    if (place.kind === 'ternary') return Math.max(rows * cols, place.matrix.paddedCols);
+    return place.kind === 'table' ? 4 * place.table.paddedHidden + 128 : 0;
+  };
   const unit = take(0, ({ unitBytes }) => unitBytes);
-  const stored = take(recordBytes, ({ storedBytes }) => storedBytes);
+  // the last unit of a record is what makes it full
+  const stored = take(0, ({ storedBytes }) => recordBytes + storedBytes);
   const at = { unit, stored, codes: take(0, codes), spare: take(0, codes), row: take(0, ({ cols }) => cols * 4) };
   return { ...at, bytes: top };
 }
@@ -78,8 +82,8 @@ export function createPacker(
   };
   const half = config.headDim / 2;
 
-  const fail = (part: Part, what: string, got: string | number, expected: string | number): SternaError =>
-    new SternaError('bad-file', `${what} in tensor ${part.name}`, { file: files[part.file] ?? '', got, expected });
+  const fail: Fail = (part, what, got, expected, code = 'bad-file') =>
+    new SternaError(code, `${what} in tensor ${part.name}`, { file: files[part.file] ?? '', got, expected });
 
   /** The scale of the weights themselves, and of a scale tensor beside weights that have their own. */
   const factors = new Map<Matrix, { own?: number; beside?: number }>();
@@ -88,6 +92,12 @@ export function createPacker(
     const known = factors.get(matrix) ?? {};
     if (known[kind] !== undefined && known[kind] !== scale) throw fail(part, 'one scale', scale, known[kind]);
     factors.set(matrix, { ...known, [kind]: scale });
+  }
+
+  /** Forgets what a part says of its matrix's scale; what another file says of it stays. */
+  function forgetScale({ place: at, type }: Part): void {
+    if (!('matrix' in at) || (at.kind === 'ternary' && type === 'U8')) return;
+    delete factors.get(at.matrix)?.[at.kind === 'scale' ? at.factor : 'own'];
   }
 
   const ternary = createTernaryRows(kernels, memory, plan, desk, i2sOrder, fail, setScale);
@@ -110,10 +120,15 @@ export function createPacker(
     }
     packTableRow(part, table, row);
     if (part.storedBytes === cols * 2) bytes.copyWithin(desk.stored, row, row + cols * 2);
-    else {
-      kernels.readInt8(table.table, unit, cols, table.paddedHidden, desk.stored);
-      bytes.copyWithin(desk.stored + cols, table.scales + unit * 4, table.scales + unit * 4 + 4);
-    }
+    else storeInt8(row, cols, table.paddedHidden);
+  }
+
+  /** The int8 form of a bf16 row, whatever form the row has in memory: as the first of four rows at desk.codes. */
+  function storeInt8(row: number, cols: number, padded: number): void {
+    const scales = desk.codes + 4 * padded;
+    kernels.packInt8(row, desk.codes, 0, cols, padded, scales, scales + 64);
+    kernels.readInt8(desk.codes, 0, cols, padded, desk.stored);
+    bytes.copyWithin(desk.stored + cols, scales, scales + 4);
   }
 
   function restoreTable(part: Part, table: TableHead, from: number): void {
@@ -187,8 +202,7 @@ export function createPacker(
   return {
     seek(toFile, to) {
       [file, offset, filled, unit] = [toFile, to, 0, 0];
-      if (to === 0)
-        for (const { file: of, place: at } of parts) if (of === file && 'matrix' in at) factors.delete(at.matrix);
+      if (to === 0) for (const part of parts) if (part.file === file) forgetScale(part);
       index = parts.findIndex((part) => part.file > toFile || (part.file === toFile && part.end > to));
       if (index < 0) index = parts.length;
       const part = here();

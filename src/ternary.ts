@@ -23,7 +23,13 @@ export interface Desk {
 }
 
 /** Names a part's tensor and file in an error. */
-export type Fail = (part: Part, what: string, got: string | number, expected: string | number) => SternaError;
+export type Fail = (
+  part: Part,
+  what: string,
+  got: string | number,
+  expected: string | number,
+  code?: 'bad-file' | 'unsupported',
+) => SternaError;
 
 /** Keeps the scale of a matrix; throws if it is no finite number above 0. */
 export type SetScale = (part: Part, matrix: Matrix, scale: number) => void;
@@ -127,7 +133,8 @@ export function createTernaryRows(
   }
 
   /** The f16 scales of a row's groups, at `from`. */
-  function placeScales(part: Part, matrix: Matrix, row: number, from: number): void {
+  function placeScales(part: Part, matrix: Matrix, fileRow: number, from: number): void {
+    const row = targetRow(part, fileRow);
     const groups = part.cols / matrix.group;
     if (kernels.badFloat(from, FLOAT.F16!, groups))
       throw fail(part, 'group scale', 'infinity or NaN', 'finite numbers');
@@ -147,7 +154,7 @@ export function createTernaryRows(
       const scale = view.getFloat32(desk.row + b * 4, true);
       if (scale === 0) bytes.fill(1, desk.codes + b * 256, desk.codes + (b + 1) * 256);
       else if (one === 0) one = scale;
-      else if (one !== scale) throw fail(part, 'one scale', scale, one);
+      else if (one !== scale) throw fail(part, 'blocks with different scales', scale, one, 'unsupported');
     }
     return one;
   }
