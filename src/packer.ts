@@ -120,15 +120,19 @@ export function createPacker(
     }
     packTableRow(part, table, row);
     if (part.storedBytes === cols * 2) bytes.copyWithin(desk.stored, row, row + cols * 2);
-    else storeInt8(row, cols, table.paddedHidden);
+    else if (table.kind === 'int8') storeInt8(table, unit, cols);
+    else {
+      // int8 at rest, bf16 in memory: quantised as the first of four rows at desk.codes
+      const { paddedHidden } = table;
+      const scales = desk.codes + 4 * paddedHidden;
+      kernels.packInt8(row, desk.codes, 0, cols, paddedHidden, scales, scales + 64);
+      storeInt8({ table: desk.codes, paddedHidden, scales }, 0, cols);
+    }
   }
 
-  /** The int8 form of a bf16 row, whatever form the row has in memory: as the first of four rows at desk.codes. */
-  function storeInt8(row: number, cols: number, padded: number): void {
-    const scales = desk.codes + 4 * padded;
-    kernels.packInt8(row, desk.codes, 0, cols, padded, scales, scales + 64);
-    kernels.readInt8(desk.codes, 0, cols, padded, desk.stored);
-    bytes.copyWithin(desk.stored + cols, scales, scales + 4);
+  function storeInt8(from: Pick<TableHead, 'table' | 'paddedHidden' | 'scales'>, row: number, cols: number): void {
+    kernels.readInt8(from.table, row, cols, from.paddedHidden, desk.stored);
+    bytes.copyWithin(desk.stored + cols, from.scales + row * 4, from.scales + row * 4 + 4);
   }
 
   function restoreTable(part: Part, table: TableHead, from: number): void {
