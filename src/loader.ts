@@ -139,12 +139,13 @@ export async function loadModel(
   const sharingHere = sharing();
   const { shared } = sharingHere;
   const found = await findModel(source, checked.cache, report, signal);
-  const { description, text } = found;
+  const { description } = found;
   const { config } = description;
   const { threads, threadsReason } = threadCount(checked.threads, config, sharingHere);
   const choice = await chooseKernel(checked.kernel, shared);
   signal.throwIfAborted();
-  const tokenizer = text && createTokenizer(text.tokenizer, text.config);
+  const tokenizer = found.text && createTokenizer(found.text.tokenizer, found.text.config);
+  const chatTemplate = found.text?.template;
   times.describe = performance.now() - start;
 
   const loading: Loading = { found, options: checked, choice, threads, shared, report, signal, times };
@@ -194,7 +195,7 @@ export async function loadModel(
   };
   report('ready', '', fileBytes, fileBytes);
   const stopTokens = stopTokensOf(config.eos, tokenizer);
-  return { info, memory, shared, pool, tokenizer, chatTemplate: text?.template, stopTokens, words };
+  return { info, memory, shared, pool, tokenizer, chatTemplate, stopTokens, words };
 }
 
 async function keepOrder({ store, model }: NonNullable<Filling['kept']>, i2sOrder: I2sOrder): Promise<void> {
@@ -228,6 +229,7 @@ async function fillFrom(loading: Loading, stored: StoredModel | undefined): Prom
   const { plan, parts, staging } = layout;
   const model = stored ?? (store && (await begin(loading, store, storedSize(parts), tables)));
   const kept = store && model && { store, model };
+  found.text = undefined; // the tokenizer is made and the text is kept: tens of MB, while memory is needed for the weights
   const order = options.i2sOrder === 'auto' ? (model?.description as KeptDescription)?.i2sOrder : options.i2sOrder;
 
   const memory = createMemory(plan.bytes, shared);
