@@ -6,6 +6,7 @@ import { createMemory, type MemoryPlan, type PlanOptions, planMemory } from '../
 import { openOrigin } from '../src/origin';
 import { createPacker, fillPadding, type Packer, stagingOf } from '../src/packer';
 import { type Part, partsOf } from '../src/parts';
+import { createReport } from '../src/progress';
 import type { I2sOrder } from '../src/ternary';
 
 /** The files of a model by name. */
@@ -29,7 +30,13 @@ export interface Filled {
 const describeFiles = async (files: Files): Promise<Description> => {
   const signal = new AbortController().signal;
   const picked = Object.entries(files).map(([path, bytes]) => new File([bytes], path));
-  return (await describe(await openOrigin(picked, signal), signal, () => {})).description;
+  return (
+    await describe(
+      await openOrigin(picked, signal),
+      signal,
+      createReport(() => {}),
+    )
+  ).description;
 };
 
 /** Packs a model's files; their bytes come in pieces that end anywhere. */

@@ -33,7 +33,7 @@ export function stagingOf(parts: Part[], recordBytes: number): Staging {
 }
 
 export interface Packer {
-  /** Goes to a byte of a file: the border of a unit, or outside all parts. At byte 0, what came of it before is forgotten. */
+  /** Goes to a byte of a file: the border of a unit, or outside all parts. At byte 0, scales from this file are forgotten. */
   seek(file: number, offset: number): void;
   /**
    * Takes the next bytes of the file. `unit` gets the stored bytes of each finished unit (a view that the next one
@@ -88,6 +88,14 @@ export function createPacker(
     const known = factors.get(matrix) ?? {};
     if (known[kind] !== undefined && known[kind] !== scale) throw fail(part, 'one scale', scale, known[kind]);
     factors.set(matrix, { ...known, [kind]: scale });
+  }
+
+  /** Weight and scale of a matrix may lie in different files, and so may its two factors. */
+  function forgetScale({ type, place: at }: Part): void {
+    const known = 'matrix' in at && factors.get(at.matrix);
+    if (!known) return;
+    if (at.kind === 'scale') delete known[at.factor];
+    else if (at.kind === 'tail' || type in FLOAT || type.startsWith('TQ')) delete known.own;
   }
 
   const ternary = createTernaryRows(kernels, memory, plan, desk, i2sOrder, fail, setScale);
@@ -187,8 +195,7 @@ export function createPacker(
   return {
     seek(toFile, to) {
       [file, offset, filled, unit] = [toFile, to, 0, 0];
-      if (to === 0)
-        for (const { file: of, place: at } of parts) if (of === file && 'matrix' in at) factors.delete(at.matrix);
+      if (to === 0) for (const part of parts) if (part.file === file) forgetScale(part);
       index = parts.findIndex((part) => part.file > toFile || (part.file === toFile && part.end > to));
       if (index < 0) index = parts.length;
       const part = here();
