@@ -2,6 +2,8 @@
  * What a source holds, found out from its listing, its small files and the headers of its weight files: everything that
  * there is to know about a model but its weights. Plain data: the store keeps it beside the records.
  */
+
+import { sha256 as digestOf } from 'hash-wasm';
 import { hasSeveralScales, probedTensor } from './block-scales';
 import { templateOf } from './chat-template';
 import { generationDefaults, type ModelConfig, parseConfig } from './config';
@@ -29,6 +31,8 @@ export interface Description {
   /** Rows of queries and keys have the two halves of a head in turn (GGUF of Llama's architecture). */
   interleaved: boolean;
   files: WeightFile[];
+  /** Bytes of the text files that were read. */
+  textBytes: number;
   defaults: Pick<GenerateOptions, 'temperature' | 'topK' | 'topP'>;
   /** Why there is no tokenizer, where there is none. */
   noTokenizer?: string;
@@ -93,6 +97,7 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
     style: isOld ? 'hf-1bitllm' : 'hf',
     interleaved: false,
     files,
+    textBytes: origin.textBytes,
     defaults,
     ...(text ? {} : { noTokenizer: `${origin.address} has no tokenizer.json` }),
   };
@@ -136,6 +141,7 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
     style: 'gguf',
     interleaved: hasInterleavedHeads(config),
     files,
+    textBytes: origin.textBytes,
     defaults: generationDefaults(generation),
     ...('reason' in inFile && !text ? { noTokenizer: inFile.reason } : {}),
   };
@@ -153,7 +159,8 @@ async function readHeaders(
     const source = await required(origin, path, origin.open(path));
     const { head, tensors } = await read(source);
     const { size, sha256 } = source;
-    files.push({ path, size, ...(sha256 === undefined ? {} : { sha256 }), dataStart: head.length, tensors });
+    const digests = sha256 === undefined ? {} : { sha256, headSha256: await digestOf(head) };
+    files.push({ path, size, ...digests, dataStart: head.length, tensors });
     heads.push(head);
   }
   return { files, heads };
@@ -215,6 +222,5 @@ export async function versionOf(origin: Origin): Promise<string> {
     SMALL.includes(path) || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
   const read = origin.files.filter(({ path }) => isRead(path));
   const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? origin.version}`;
-  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(read.map(line).sort().join('\n')));
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return digestOf(read.map(line).sort().join('\n'));
 }

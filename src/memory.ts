@@ -166,15 +166,17 @@ export interface PlanOptions {
   lmHead: 'bf16' | 'int8';
   /** Least bytes at plan.staging. Default: enough for one row of any tensor as float32. */
   stagingBytes?: number;
+  /** Most bytes of all. Default: the 4 GiB of wasm32. */
+  mostBytes?: number;
 }
 
 /**
  * Plans the memory of a model.
- * @throws SternaError `out-of-memory` if it does not fit the 4 GiB of wasm32
+ * @throws SternaError `out-of-memory` if it does not fit
  */
 export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPlan {
   const { hidden, ffn, heads, kvHeads, vocab, group, subNorms, qkNorm } = config;
-  const { kernel, threads, contextLength, sequences, maxRows } = options;
+  const { kernel, threads, contextLength, sequences, maxRows, mostBytes = MAX_BYTES } = options;
   const headDim = paddedHeadDim(config.headDim);
   let top = FIRST_FREE;
   /** Reserves bytes; regions begin on cache lines of their own. */
@@ -328,10 +330,10 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   };
   top = Math.max(top, plan.staging + plan.stagingBytes);
   plan.bytes = pad(top, PAGE);
-  if (plan.bytes > MAX_BYTES) {
+  if (plan.bytes > mostBytes) {
     throw new SternaError('out-of-memory', 'the model and its context do not fit WebAssembly memory, in bytes', {
       got: plan.bytes,
-      expected: `at most ${MAX_BYTES}`,
+      expected: `at most ${mostBytes}`,
     });
   }
   return plan;

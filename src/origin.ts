@@ -40,6 +40,8 @@ export interface Folder {
 
 /** An opened source. `open`, `text` and `json` end with the signal that it was opened with. */
 export interface Origin extends Omit<Folder, 'bytes'> {
+  /** Bytes of the text files read so far. */
+  readonly textBytes: number;
   /** A whole text file; undefined if there is none. Throws `bad-file` if it is not UTF-8. */
   text(path: string): Promise<string | undefined>;
   /** A whole JSON file, parsed; undefined if there is none. Throws `bad-file` if it is not JSON. */
@@ -66,15 +68,24 @@ export async function openOrigin(
 ): Promise<Origin> {
   const opening = { signal, report, patience };
   const { bytes, ...folder } = await openFolder(source, opening);
+  let textBytes = 0;
   const text = async (path: string): Promise<string | undefined> => {
     const content = await bytes(path);
+    textBytes += content?.length ?? 0;
     return content && decode(content, path);
   };
   const json = async (path: string): Promise<unknown | undefined> => {
     const content = await text(path);
     return content === undefined ? undefined : parse(content, path);
   };
-  return { ...folder, text, json };
+  return {
+    ...folder,
+    text,
+    json,
+    get textBytes() {
+      return textBytes;
+    },
+  };
 }
 
 /** The key of a source, without asking anyone. */

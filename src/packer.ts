@@ -37,7 +37,7 @@ export function stagingOf(parts: Part[], recordBytes: number): Staging {
 }
 
 export interface Packer {
-  /** Goes to a byte of a file: the border of a unit, or outside all parts. At byte 0, what came of it before is forgotten. */
+  /** Goes to a byte of a file: the border of a unit, or outside all parts. At byte 0, scales from this file are forgotten. */
   seek(file: number, offset: number): void;
   /**
    * Takes the next bytes of the file. `unit` gets the stored bytes of each finished unit (a view that the next one

@@ -274,6 +274,10 @@ function cut(
   return [{ ...part, units: rows, unitBytes: rowBytes, storedBytes: base3 + scales, group }];
 }
 
+/** The tables among the parts, stored as the exact bf16 rows that they have beside int8 ones. */
+export const exactTables = (parts: Part[]): Part[] =>
+  parts.filter(({ place }) => place.kind === 'table').map((part) => ({ ...part, storedBytes: part.cols * 2 }));
+
 /** Bytes of the parts in the stored form. */
 export const storedSize = (parts: Part[]): number =>
   parts.reduce((sum, { units, storedBytes }) => sum + units * storedBytes, 0);

@@ -29,6 +29,8 @@ export interface WeightFile {
   path: string;
   size: number;
   sha256?: string;
+  /** Digest of the header as it was read, where that of the file is known. */
+  headSha256?: string;
   /** Where the header ends and tensors may begin. */
   dataStart: number;
   /** In the order of `begin`. */
