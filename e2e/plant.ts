@@ -7,12 +7,14 @@ import type { Kernels } from '../src/kernels';
 import type { HeadPlan, Matrix, MemoryPlan } from '../src/memory';
 import {
   createReference,
+  type GroupedMatrix,
+  type Linear,
   type ReferenceLayer,
   type ReferenceModel,
   type TernaryMatrix,
   toBf16,
 } from '../src/reference';
-import { gaussian, prng } from './kernel-lab';
+import { gaussian, pad, prng } from './kernel-lab';
 import type { MachineOptions } from './machine';
 
 /** The switches of a plain BitNet; tests change what they are about. */
@@ -40,33 +42,39 @@ export function randomModel(config: ModelConfig, seed: number): ReferenceModel {
   const { hidden, ffn, heads, kvHeads, headDim, vocab, group } = config;
   const random = prng(seed);
   const gains = (n: number): Float32Array => gaussian(n, random, 0.15).map((v) => 1 + v);
-  const matrix = (rows: number, cols: number): TernaryMatrix => {
-    // an input of unit size gives an output of about unit size: else every softmax would be one-hot
-    const scale = () => Math.fround((0.8 + 0.4 * random()) / Math.sqrt(0.67 * cols));
-    const trits = Int8Array.from({ length: rows * cols }, () => Math.floor(random() * 3) - 1);
-    if (!group) return { trits, rows, cols, scale: scale() };
+  // an input of unit size gives an output of about unit size: else every softmax would be one-hot
+  const scale = (cols: number): number => Math.fround((0.8 + 0.4 * random()) / Math.sqrt(0.67 * cols));
+  const matrix = (rows: number, cols: number): TernaryMatrix => ({
+    trits: Int8Array.from({ length: rows * cols }, () => Math.floor(random() * 3) - 1),
+    rows,
+    cols,
+    scale: scale(cols),
+  });
+  const groupedMatrix = (rows: number, width: number): GroupedMatrix => {
+    const cols = pad(width, group);
     return {
-      trits,
+      trits: Int8Array.from({ length: rows * cols }, (_, i) => (i % cols < width ? Math.floor(random() * 3) - 1 : 0)),
       rows,
       cols,
-      scale: 1,
-      scales: Float32Array.from({ length: rows * Math.ceil(cols / group) }, scale),
+      group,
+      scales: Float32Array.from({ length: (rows * cols) / group }, () => scale(width)),
     };
   };
-  const table = (): Float32Array | TernaryMatrix =>
-    config.ternaryEmbedding ? matrix(vocab, hidden) : gaussian(vocab * hidden, random, 0.5).map(toBf16);
+  const linear = group ? groupedMatrix : matrix;
+  const table = (): Float32Array | GroupedMatrix =>
+    config.ternaryEmbedding ? groupedMatrix(vocab, hidden) : gaussian(vocab * hidden, random, 0.5).map(toBf16);
   const layer = (): ReferenceLayer => ({
     inputNorm: gains(hidden),
-    query: matrix(heads * headDim, hidden),
-    key: matrix(kvHeads * headDim, hidden),
-    value: matrix(kvHeads * headDim, hidden),
+    query: linear(heads * headDim, hidden),
+    key: linear(kvHeads * headDim, hidden),
+    value: linear(kvHeads * headDim, hidden),
     ...(config.qkNorm && { queryNorm: gains(headDim), keyNorm: gains(headDim) }),
     ...(config.subNorms && { attentionNorm: gains(heads * headDim), ffnNorm: gains(ffn) }),
-    output: matrix(hidden, heads * headDim),
+    output: linear(hidden, heads * headDim),
     ffnInputNorm: gains(hidden),
-    gate: matrix(ffn, hidden),
-    up: matrix(ffn, hidden),
-    down: matrix(hidden, ffn),
+    gate: linear(ffn, hidden),
+    up: linear(ffn, hidden),
+    down: linear(hidden, ffn),
   });
   return {
     config,
@@ -112,7 +120,7 @@ export function plantModel(model: ReferenceModel, kernels: Kernels, memory: WebA
     for (const [i, v] of gain.entries()) floats[at / 4 + places[i]!] = v;
   };
   /** `rows`, `cols`: where the rows and columns of the model lie; the rest is padding. */
-  const putMatrix = (to: Matrix, from: TernaryMatrix, rows = inOrder(from.rows), cols = inOrder(from.cols), by = 1) => {
+  const putMatrix = (to: Matrix, from: Linear, by = 1, rows = inOrder(from.rows), cols = inOrder(from.cols)): void => {
     const { at, paddedRows, paddedCols, group } = to;
     bytes.fill(0x55, at, at + (paddedRows * paddedCols) / 4);
     const codes = bytes.subarray(plan.staging, plan.staging + paddedCols);
@@ -122,20 +130,19 @@ export function plantModel(model: ReferenceModel, kernels: Kernels, memory: WebA
       if (plan.kernel === 'lut8') kernels.packLanes(plan.staging, 0, at, rows[r]!, paddedRows, paddedCols);
       else kernels.packTiles(plan.staging, 0, at, rows[r]!, paddedCols);
     }
-    to.scale = Math.fround(from.scale * Math.fround(by));
-    if (!group || !from.scales) return;
+    if (!('group' in from)) {
+      to.scale = Math.fround(from.scale * Math.fround(by));
+      return;
+    }
     const groups = paddedCols / group;
-    const stored = from.scales.length / from.rows;
-    for (let r = 0; r < from.rows; r++) {
-      for (let g = 0; g < stored; g++) {
-        const place = ((r >> 4) * groups + g) * 16 + (r & 15);
-        floats[to.scales / 4 + place] = from.scales[r * stored + g]! * Math.fround(by);
-      }
+    for (const [i, value] of from.scales.entries()) {
+      const [r, g] = [Math.floor(i / groups), i % groups];
+      floats[to.scales / 4 + ((r >> 4) * groups + g) * 16 + (r & 15)] = value * Math.fround(by);
     }
   };
-  const putTable = (to: HeadPlan, from: Float32Array | TernaryMatrix): void => {
+  const putTable = (to: HeadPlan, from: Float32Array | GroupedMatrix): void => {
     if (to.kind === 'ternary') {
-      putMatrix(to.matrix, from as TernaryMatrix);
+      putMatrix(to.matrix, from as GroupedMatrix);
       return;
     }
     const values = from as Float32Array;
@@ -154,18 +161,18 @@ export function plantModel(model: ReferenceModel, kernels: Kernels, memory: WebA
   for (const [index, layer] of model.layers.entries()) {
     const to = plan.layers[index]!;
     putGain(to.inputNorm, layer.inputNorm);
-    putMatrix(to.query, layer.query, queries);
-    putMatrix(to.key, layer.key, keys);
-    putMatrix(to.value, layer.value, keys);
+    putMatrix(to.query, layer.query, 1, queries);
+    putMatrix(to.key, layer.key, 1, keys);
+    putMatrix(to.value, layer.value, 1, keys);
     if (layer.queryNorm) putGain(to.queryNorm, layer.queryNorm, queries);
     if (layer.keyNorm) putGain(to.keyNorm, layer.keyNorm, queries);
     if (layer.attentionNorm) putGain(to.attentionNorm, layer.attentionNorm, queries);
-    putMatrix(to.output, layer.output, undefined, queries, residualScale);
+    putMatrix(to.output, layer.output, residualScale, undefined, config.group ? undefined : queries);
     putGain(to.ffnInputNorm, layer.ffnInputNorm);
     putMatrix(to.gate, layer.gate);
     putMatrix(to.up, layer.up);
     if (layer.ffnNorm) putGain(to.ffnNorm, layer.ffnNorm);
-    putMatrix(to.down, layer.down, undefined, undefined, residualScale);
+    putMatrix(to.down, layer.down, residualScale);
   }
   putGain(plan.finalNorm, model.finalNorm);
   for (let position = 0; position < plan.contextLength; position++) {

@@ -45,7 +45,9 @@ export function quantiseRow(
   copy: boolean,
 ): void {
   const [codes, record] = [q.codes + row * q.codesStride, q.records + row * plan.recordBytes];
-  kernels.quantise(x, width, pad(width, 64), codes, +copy, record);
+  const { group } = plan.config;
+  if (group) kernels.quantiseGroups(x, width, pad(width, group), group, codes, +copy, record);
+  else kernels.quantise(x, width, pad(width, 64), codes, +copy, record);
 }
 
 /** This thread's part of a matrix: rows begin..begin + rows - 1, multiples of 16. */
@@ -80,8 +82,33 @@ export function bitLinear(
   }
 }
 
+/**
+ * This thread's part of one row of logits by a ternary lm_head: quantises x for itself, and takes the GEMV.
+ * @param x f32[width]; @param out f32[rows of the matrix]
+ */
+export function ternaryLogits(machine: Machine, matrix: Matrix, x: number, width: number, out: number): void {
+  const { plan, rank } = machine;
+  const part: Part = { matrix, ...rowRange(matrix, rank, plan.threads) };
+  if (part.rows === 0) return;
+  const { codes, records } = plan.perThread[rank]!;
+  const q: Quantised = { codes, codesStride: CODES_STRIDE, records };
+  quantiseRow(machine, x, width, q, 0, true);
+  gemv(machine, part, q, 0, out + part.begin * 4, false);
+}
+
+/** One row of a ternary matrix with group scales, as f32[paddedCols]. */
+export function ternaryRow({ kernels: k, plan }: Machine, matrix: Matrix, row: number, out: number): void {
+  const { at, paddedRows, paddedCols: cols, group, scales } = matrix;
+  if (plan.kernel === 'lut8') k.embedLanes(at, row, paddedRows, cols, group, scales, out);
+  else k.embedTiles(at, row, cols, group, scales, out);
+}
+
 /** Tiles of two rows, one after the other: where this thread's first row starts. */
 const firstTile = ({ matrix, begin }: Part): number => matrix.at + (begin * matrix.paddedCols) / 4;
+
+/** Group scales of this thread's rows: groups of 16 rows lie one after the other. */
+const firstScale = ({ matrix, begin }: Part): number =>
+  matrix.scales + begin * (matrix.paddedCols / (matrix.group || 1)) * 4;
 
 function gemv(
   { kernels: k, plan, rank }: Machine,
@@ -92,14 +119,20 @@ function gemv(
   add: boolean,
 ): void {
   const { tables, sums } = plan.perThread[rank]!;
-  const { at, paddedCols: cols, paddedRows, scale } = part.matrix;
+  const { at, paddedCols: cols, paddedRows, scale, group, scales } = part.matrix;
+  const { begin, rows } = part;
   const codes = q.codes + row * q.codesStride;
   const record = q.records + row * plan.recordBytes;
-  if (plan.kernel === 'dot32') k.gemvDot32(firstTile(part), codes, record, part.rows, cols, scale, to, +add);
-  else if (plan.kernel === 'dot16') k.gemvDot16(firstTile(part), codes, record, part.rows, cols, scale, to, +add);
-  else {
+  if (plan.kernel === 'lut8') {
     k.lutTables(codes, cols, tables);
-    k.gemvLut8(at, tables, record, part.begin, part.rows, paddedRows, cols, scale, sums, to, +add);
+    if (group) k.gemvLut8Grouped(at, tables, record, begin, rows, paddedRows, cols, group, scales, sums, to, +add);
+    else k.gemvLut8(at, tables, record, begin, rows, paddedRows, cols, scale, sums, to, +add);
+  } else if (group) {
+    const kernel = plan.kernel === 'dot32' ? k.gemvDot32Grouped : k.gemvDot16Grouped;
+    kernel(firstTile(part), codes, record, rows, cols, group, firstScale(part), to, +add);
+  } else {
+    const kernel = plan.kernel === 'dot32' ? k.gemvDot32 : k.gemvDot16;
+    kernel(firstTile(part), codes, record, rows, cols, scale, to, +add);
   }
 }
 
@@ -114,7 +147,7 @@ function rearrange({ kernels: k, plan, rank }: Machine, part: Part): void {
 /** Up to 8 rows of activations against the rearranged weights. */
 function gemm(
   { kernels: k, plan, rank }: Machine,
-  { matrix, rows }: Part,
+  part: Part,
   q: Quantised,
   row: number,
   count: number,
@@ -123,8 +156,17 @@ function gemm(
   add: boolean,
 ): void {
   const { dense, tables, activations, accumulators, sums } = plan.perThread[rank]!;
+  const { matrix, rows } = part;
+  const { paddedCols: cols, group } = matrix;
+  const record = q.records + row * plan.recordBytes;
   const lanes = +(plan.kernel === 'lut8');
-  k.gemmActivations(q.codes + row * q.codesStride, q.codesStride, count, matrix.paddedCols, lanes, activations);
-  k.gemm8(dense, activations, rows, matrix.paddedCols, tables, accumulators, sums);
-  k.gemmStore(sums, q.records + row * plan.recordBytes, count, rows, matrix.scale, to, outBytes, +add);
+  k.gemmActivations(q.codes + row * q.codesStride, q.codesStride, count, cols, lanes, activations);
+  if (group) {
+    const [stride, scales] = [plan.recordBytes, firstScale(part)];
+    k.gemm8Grouped(dense, activations, record, stride, count, rows, cols, group, scales, tables, accumulators, sums);
+    k.gemmStoreGrouped(sums, count, rows, to, outBytes, +add);
+  } else {
+    k.gemm8(dense, activations, rows, cols, tables, accumulators, sums);
+    k.gemmStore(sums, record, count, rows, matrix.scale, to, outBytes, +add);
+  }
 }

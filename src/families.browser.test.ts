@@ -94,6 +94,36 @@ const cases: Case[] = [
     switches: { ...minicpm, lmHead: 'untied' },
     precision: small,
   },
+  {
+    name: 'Qwen3, groups of 128 that do not fill the widths, ternary embedding',
+    sizes: { hidden: 200, layers: 2, heads: 6, kvHeads: 2, headDim: 64, ffn: 300, vocab: 77 },
+    switches: { ...qwen3, group: 128, ternaryEmbedding: true },
+    precision: exact,
+  },
+  {
+    name: 'Qwen3, groups of 64, ternary embedding and lm_head',
+    sizes: { hidden: 136, layers: 2, heads: 5, kvHeads: 5, headDim: 24, ffn: 708, vocab: 130 },
+    switches: { ...qwen3, group: 64, ternaryEmbedding: true, lmHead: 'untied' },
+    precision: small,
+  },
+  {
+    name: 'MiniCPM, groups of 128 over two blocks of columns',
+    sizes: { hidden: 768, layers: 2, heads: 4, kvHeads: 1, headDim: 128, ffn: 1408, vocab: 50 },
+    switches: { ...minicpm, group: 128 },
+    precision: small,
+  },
+  {
+    name: 'MiniCPM, groups of 64, ternary embedding',
+    sizes: { hidden: 128, layers: 3, heads: 4, kvHeads: 2, headDim: 16, ffn: 192, vocab: 66 },
+    switches: { ...minicpm, group: 64, ternaryEmbedding: true },
+    precision: mixed,
+  },
+  {
+    name: 'BitNet, relu2, groups of 64',
+    sizes: { hidden: 72, layers: 2, heads: 3, kvHeads: 1, headDim: 24, ffn: 100, vocab: 37 },
+    switches: { gate: 'relu2', group: 64 },
+    precision: small,
+  },
 ];
 
 describe.each(cases)('$name', ({ sizes, switches, precision }) => {

@@ -4,7 +4,15 @@
  * Steps meet at barriers. No float is reduced across threads, so the bits do not depend on the thread count, nor on how
  * many rows go together. docs/model.md describes the steps; wasm/ holds the arithmetic.
  */
-import { bitLinear, type Quantised, quantisedRows, quantiseRow, rowRange } from './bitlinear';
+import {
+  bitLinear,
+  type Quantised,
+  quantisedRows,
+  quantiseRow,
+  rowRange,
+  ternaryLogits,
+  ternaryRow,
+} from './bitlinear';
 import type { Machine } from './machine';
 import { BARRIER, BLOCK, type LayerPlan, LOGITS_FROM, pad, ROWS, STOP } from './memory';
 
@@ -103,9 +111,9 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
     for (let row = rank; row < n; row += threads) {
       const token = words[plan.rowTokens / 4 + row]!;
       const to = hiddenRow(row);
-      if (embedding.kind === 'bf16') k.embedBf16(embedding.table, token, hidden, to);
-      else if (embedding.kind === 'int8')
-        k.embedInt8(embedding.table, token, hidden, embedding.paddedHidden, embedding.scales, to);
+      if (embedding.kind === 'ternary') ternaryRow(machine, embedding.matrix, token, to);
+      else if (embedding.kind === 'bf16') k.embedBf16(embedding.table, token, hidden, to);
+      else k.embedInt8(embedding.table, token, hidden, embedding.paddedHidden, embedding.scales, to);
       if (embeddingScale !== 1) k.scale(to, hidden, embeddingScale);
     }
   }
@@ -206,8 +214,9 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
     for (let row = logitsFrom; row < n; row++) {
       const out = plan.logits + (row - logitsFrom) * head.paddedVocab * 4;
       k.rmsNorm(hiddenRow(row), plan.finalNorm, own.normed, hidden, hidden, rmsNormEps);
-      if (head.kind === 'bf16') k.headBf16(head.table, own.normed, begin, end, hidden, out);
-      else if (head.kind === 'int8') {
+      if (head.kind === 'ternary') ternaryLogits(machine, head.matrix, own.normed, hidden, out);
+      else if (head.kind === 'bf16') k.headBf16(head.table, own.normed, begin, end, hidden, out);
+      else {
         const record = own.headCodes + head.paddedHidden * 4;
         k.quantiseHead(own.normed, hidden, head.paddedHidden, own.headCodes, record);
         k.headInt8(head.table, own.headCodes, record, head.scales, head.sums, begin, end, head.paddedHidden, out);

@@ -91,7 +91,10 @@ function loaded(plan: MemoryPlan): Region[] {
 
 /** What passes use beside it. */
 function working(plan: MemoryPlan): Region[] {
-  const { kvHeads } = plan.config;
+  const { heads, kvHeads, hidden, ffn } = plan.config;
+  const blocks = Math.ceil(plan.contextLength / 256);
+  const widest = Math.max(hidden, ffn, heads * plan.headDim);
+  const { head } = plan;
   const cache = plan.sequences * kvHeads * plan.contextLength * plan.headDim * (plan.cacheBf16 ? 2 : 4);
   const { maxRows, smallRows } = plan;
   return [
@@ -105,11 +108,21 @@ function working(plan: MemoryPlan): Region[] {
     ['gateUp', plan.gateUp, maxRows * plan.gateUpStride * 4],
     ['codes', plan.codes, maxRows * plan.codesStride],
     ['records', plan.records, maxRows * plan.recordBytes],
-    ['logits', plan.logits, plan.logitRows * plan.head.paddedVocab * 4],
+    ['partials', plan.partials, smallRows * kvHeads * blocks * plan.partialBytes],
+    ['logits', plan.logits, plan.logitRows * head.paddedVocab * 4],
+    ['weights', plan.weights, head.paddedVocab * 4],
     ...plan.perThread.flatMap((own, rank): Region[] => [
       [`codes of ${rank}`, own.codes, smallRows * 32768],
       [`records of ${rank}`, own.records, smallRows * plan.recordBytes],
-      [`sums of ${rank}`, own.sums, 16],
+      [`normed of ${rank}`, own.normed, widest * 4],
+      [`scores of ${rank}`, own.scores, (heads / kvHeads) * 1024],
+      [`partials of ${rank}`, own.partials, blocks * plan.partialBytes],
+      [`tables of ${rank}`, own.tables, Math.max(widest * 16, 8 * 2816)],
+      [`dense of ${rank}`, own.dense, (Math.ceil(ffn / 16 / 3) * 16 * hidden) / 4],
+      [`activations of ${rank}`, own.activations, widest * 16],
+      [`accumulators of ${rank}`, own.accumulators, Math.ceil(ffn / 16 / 3) * 256],
+      [`sums of ${rank}`, own.sums, Math.ceil(ffn / 16 / 3) * 512],
+      ...(head.kind === 'int8' ? [[`headCodes of ${rank}`, own.headCodes, head.paddedHidden * 4 + 4] as Region] : []),
     ]),
   ];
 }

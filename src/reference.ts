@@ -7,36 +7,37 @@ import type { ModelConfig } from './config';
 
 const f = Math.fround;
 
-/** A ternary matrix: trits -1, 0, 1 [rows, cols] and one multiplier (mean|W|), or one for each group of columns. */
+/** A ternary matrix: trits -1, 0, 1 [rows, cols] and the multiplier mean|W|. */
 export interface TernaryMatrix {
   trits: Int8Array;
   rows: number;
   cols: number;
   scale: number;
-  /** Group scales [rows, ceil(cols / group)]; `scale` is unused then. */
-  scales?: Float32Array;
 }
+
+/** A matrix with one scale, or with group scales (columns then padded with zeros to whole groups). */
+export type Linear = TernaryMatrix | GroupedMatrix;
 
 export interface ReferenceLayer {
   inputNorm: Float32Array;
-  query: TernaryMatrix;
-  key: TernaryMatrix;
-  value: TernaryMatrix;
+  query: Linear;
+  key: Linear;
+  value: Linear;
   queryNorm?: Float32Array; // [headDim]
   keyNorm?: Float32Array;
   attentionNorm?: Float32Array; // absent: no sub-norm
-  output: TernaryMatrix;
+  output: Linear;
   ffnInputNorm: Float32Array;
-  gate: TernaryMatrix;
-  up: TernaryMatrix;
+  gate: Linear;
+  up: Linear;
   ffnNorm?: Float32Array;
-  down: TernaryMatrix;
+  down: Linear;
 }
 
 export interface ReferenceModel {
   config: ModelConfig;
-  embedding: Float32Array | TernaryMatrix; // [vocab, hidden]
-  head?: Float32Array | TernaryMatrix; // absent: tied
+  embedding: Float32Array | GroupedMatrix; // [vocab, hidden]
+  head?: Float32Array | GroupedMatrix; // absent: tied
   layers: ReferenceLayer[];
   finalNorm: Float32Array;
 }
@@ -238,16 +239,23 @@ const rowsOf = (x: Float32Array, width: number): Float32Array[] =>
 const joined = (rows: Float32Array[]): Float32Array => Float32Array.from(rows.flatMap((row) => [...row]));
 
 /** A matrix whose every scale is multiplied by a factor. */
-const scaled = (matrix: TernaryMatrix, factor: number): TernaryMatrix => ({
-  ...matrix,
-  scale: f(matrix.scale * f(factor)),
-  ...(matrix.scales && { scales: matrix.scales.map((v) => v * f(factor)) }),
-});
+const scaled = (matrix: Linear, factor: number): Linear =>
+  'group' in matrix
+    ? { ...matrix, scales: matrix.scales.map((v) => v * f(factor)) }
+    : { ...matrix, scale: f(matrix.scale * f(factor)) };
+
+/** BitLinear on an input that is not quantised yet. */
+function linear(matrix: Linear, x: Float32Array): Float32Array {
+  if (!('group' in matrix)) return bitLinear(matrix, quantise(x));
+  const padded = new Float32Array(matrix.cols);
+  padded.set(x);
+  return bitLinearGroups(matrix, quantiseGroups(padded, matrix.group));
+}
 
 /** One timeline: feed tokens one by one, get the final normed state's logits. */
 export function createReference(model: ReferenceModel, options: { kvCache: 'bf16' | 'f32'; lmHead: 'bf16' | 'int8' }) {
   const { config } = model;
-  const { hidden, heads, kvHeads, headDim, group, rmsNormEps: eps, ropeTheta, residualScale } = config;
+  const { hidden, heads, kvHeads, headDim, rmsNormEps: eps, ropeTheta, residualScale } = config;
   // the residual scale is folded into the matrices that add to the residual stream
   const layers = model.layers.map((layer) => ({
     ...layer,
@@ -256,8 +264,8 @@ export function createReference(model: ReferenceModel, options: { kvCache: 'bf16
   }));
   const stored = options.kvCache === 'bf16' ? toBf16 : (v: number): number => v;
   const cache = layers.map(() => ({ keys: newHeads(kvHeads), values: newHeads(kvHeads) }));
-  const embedding = openTable(model.embedding, hidden, group, options.lmHead);
-  const head = model.head ? openTable(model.head, hidden, group, options.lmHead) : embedding;
+  const embedding = openTable(model.embedding, hidden, options.lmHead);
+  const head = model.head ? openTable(model.head, hidden, options.lmHead) : embedding;
   let position = 0;
 
   const headsOf = (x: Float32Array): Float32Array[] => rowsOf(x, headDim);
@@ -272,11 +280,6 @@ export function createReference(model: ReferenceModel, options: { kvCache: 'bf16
     const normed = rmsNorm(joined(padded), joined(headsOf(gain).map(padHead)), eps, heads * headDim);
     return joined(rowsOf(normed, normed.length / heads).map((x) => unpadHead(x, headDim)));
   };
-  /** BitLinear of several matrices on one input. */
-  const linear = (x: Float32Array, ...matrices: TernaryMatrix[]): Float32Array[] => {
-    const q = quantise(x);
-    return matrices.map((matrix) => bitLinear(matrix, q));
-  };
 
   return function step(token: number): Float32Array {
     let h = embedding.row(token).map((v) => v * f(config.embeddingScale));
@@ -286,20 +289,17 @@ export function createReference(model: ReferenceModel, options: { kvCache: 'bf16
     for (const [index, layer] of layers.entries()) {
       const { keys, values } = cache[index]!;
       const x = rmsNorm(h, layer.inputNorm, eps);
-      const [q, k, v] = linear(x, layer.query, layer.key, layer.value) as [Float32Array, Float32Array, Float32Array];
-      for (const [j, key] of headsOf(k).entries()) keys[j]!.push(turned(key, layer.keyNorm).map(stored));
-      for (const [j, value] of headsOf(v).entries()) values[j]!.push(padHead(value).map(stored));
-      const attention = headsOf(q).map((query, j) => {
+      for (const [j, key] of headsOf(linear(layer.key, x)).entries())
+        keys[j]!.push(turned(key, layer.keyNorm).map(stored));
+      for (const [j, value] of headsOf(linear(layer.value, x)).entries()) values[j]!.push(padHead(value).map(stored));
+      const attention = headsOf(linear(layer.query, x)).map((query, j) => {
         const kv = Math.floor(j / (heads / kvHeads));
         return attend(turned(query, layer.queryNorm), keys[kv]!, values[kv]!, headDim);
       });
-      const [o] = linear(joinHeads(attention, layer.attentionNorm), layer.output) as [Float32Array];
-      add(o);
+      add(linear(layer.output, joinHeads(attention, layer.attentionNorm)));
       const y = rmsNorm(h, layer.ffnInputNorm, eps);
-      const [g, u] = linear(y, layer.gate, layer.up) as [Float32Array, Float32Array];
-      const m = gate(config.gate, g, u);
-      const [d] = linear(layer.ffnNorm ? rmsNorm(m, layer.ffnNorm, eps) : m, layer.down) as [Float32Array];
-      add(d);
+      const m = gate(config.gate, linear(layer.gate, y), linear(layer.up, y));
+      add(linear(layer.down, layer.ffnNorm ? rmsNorm(m, layer.ffnNorm, eps) : m));
     }
     position++;
     return head.logits(rmsNorm(h, model.finalNorm, eps)).map((v) => v * f(config.logitScale));
@@ -308,13 +308,17 @@ export function createReference(model: ReferenceModel, options: { kvCache: 'bf16
 
 /** An embedding or lm_head in one of its three forms. */
 function openTable(
-  table: Float32Array | TernaryMatrix,
+  table: Float32Array | GroupedMatrix,
   hidden: number,
-  group: ModelConfig['group'],
   kind: 'bf16' | 'int8',
 ): { row(token: number): Float32Array; logits(x: Float32Array): Float32Array } {
   if (!(table instanceof Float32Array)) {
-    throw new Error(`ternary tables with groups of ${group} need bitLinearGroups`);
+    const { trits, cols, group, scales } = table;
+    const element = (at: number): number => trits[at]! * scales[Math.floor(at / group)]!;
+    return {
+      row: (token) => Float32Array.from({ length: hidden }, (_, i) => element(token * cols + i)),
+      logits: (x) => linear(table, x),
+    };
   }
   const rows = rowsOf(table, hidden);
   if (kind === 'bf16') return { row: (token) => rows[token]!, logits: (x) => lmHead(table, x) };
@@ -326,3 +330,53 @@ function openTable(
 }
 
 const newHeads = (count: number): Float32Array[][] => Array.from({ length: count }, () => []);
+
+/** A ternary matrix with a scale for each row and group of columns. */
+export interface GroupedMatrix {
+  trits: Int8Array; // [rows, cols]
+  rows: number;
+  cols: number;
+  group: number; // 64 or 128
+  scales: Float32Array; // [rows, cols / group]
+}
+
+/** One row of activations, quantised group by group. */
+export interface GroupedRow {
+  codes: Int8Array;
+  group: number;
+  inverses: Float32Array; // absmax / 127 of each group; 0 where the group is as good as 0
+}
+
+/** Absmax quantisation of one row to int8, group by group; the last group may be short. */
+export function quantiseGroups(x: Float32Array, group: number): GroupedRow {
+  const codes = new Int8Array(x.length);
+  const inverses = new Float32Array(Math.ceil(x.length / group));
+  for (const g of inverses.keys()) {
+    const part = x.subarray(g * group, (g + 1) * group);
+    const most = absmax(part);
+    if (most === 0) continue;
+    const multiplier = f(127 / most);
+    codes.set(
+      Int8Array.from(part, (v) => roundEven(f(v * multiplier))),
+      g * group,
+    );
+    inverses[g] = most / 127;
+  }
+  return { codes, group, inverses };
+}
+
+/** y += f32(T_g . q_g) * (w[row][g] * a[g]), group after group, every operation rounded to float32. */
+export function bitLinearGroups(matrix: GroupedMatrix, q: GroupedRow): Float32Array {
+  const { trits, rows, cols, group, scales } = matrix;
+  const groups = cols / group;
+  const y = new Float32Array(rows);
+  for (let r = 0; r < rows; r++) {
+    for (let g = 0; g < groups; g++) {
+      let sum = 0;
+      for (let c = g * group; c < (g + 1) * group; c++) sum += trits[r * cols + c]! * q.codes[c]!;
+      const scale = f(scales[r * groups + g]! * q.inverses[g]!);
+      y[r] = y[r]! + f(f(sum) * scale);
+    }
+  }
+  return y;
+}

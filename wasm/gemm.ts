@@ -143,7 +143,7 @@ function storeColumns(dst: usize, step: usize, a: v128, b: v128, c: v128, d: v12
 }
 
 /** The 8 tables of one block: all sums of trit * activation over 4 positions. a: i16[32][8]. */
-function buildTables(a: usize, tables: usize): void {
+export function buildTables(a: usize, tables: usize): void {
   for (let j = 0; j < 8; j++) {
     const v0 = v128.load(a),
       v1 = v128.load(a, 16),
@@ -182,7 +182,7 @@ function buildTables(a: usize, tables: usize): void {
 }
 
 /** The 8 table entries that the 8 bytes at w select, added up. */
-function lookup(w: usize, t: usize): v128 {
+export function lookup(w: usize, t: usize): v128 {
   return i16x8.add(
     i16x8.add(
       i16x8.add(
@@ -208,7 +208,7 @@ function lookup(w: usize, t: usize): v128 {
 }
 
 /** One block over all rows (multiple of 4). acc: i16[rows][8]. */
-function gemmBlock(w: usize, tables: usize, acc: usize, rows: i32, first: bool): void {
+export function gemmBlock(w: usize, tables: usize, acc: usize, rows: i32, first: bool): void {
   const end = acc + ((<usize>rows) << 4);
   if (first) {
     do {

@@ -160,12 +160,14 @@ export function gemvDot16(
 }
 
 /**
- * Columns to a block of the lane layout: near-equal multiples of 64, at most 640, so that the tables of a block
- * (16 bytes a column) stay in the L1 cache.
+ * Columns to a block of the lane layout: near-equal multiples of 64 (of 128 where cols is one, so that no group of
+ * columns with a scale of its own crosses a block), at most 640, so that the tables of a block (16 bytes a column) stay
+ * in the L1 cache.
  */
 export function lutBlock(cols: i32): i32 {
+  const unit = cols & 127 ? 64 : 128;
   const blocks = (cols + 639) / 640;
-  return (((cols >> 6) + blocks - 1) / blocks) << 6;
+  return ((cols / unit + blocks - 1) / blocks) * unit;
 }
 
 /**
@@ -189,6 +191,29 @@ export function lutTables(codes: usize, cols: i32, tables: usize): void {
     v128.store(tables, i8x16.narrow_i16x8_u(i16x8.shr_u(x, 4), i16x8.shr_u(y, 4)), 16);
     tables += 32;
   }
+}
+
+/** Eight table look-ups, added up: 16 columns of 16 rows. t: the low nibbles of the first table, or 16 bytes on the upper parts. */
+export function lutSum(t: usize, a0: v128, b0: v128, a1: v128, b1: v128, a2: v128, b2: v128, a3: v128, b3: v128): v128 {
+  return i8x16.add(
+    i8x16.add(
+      i8x16.add(
+        i8x16.add(
+          i8x16.add(
+            i8x16.add(
+              i8x16.add(i8x16.swizzle(v128.load(t), a0), i8x16.swizzle(v128.load(t, 32), b0)),
+              i8x16.swizzle(v128.load(t, 64), a1),
+            ),
+            i8x16.swizzle(v128.load(t, 96), b1),
+          ),
+          i8x16.swizzle(v128.load(t, 128), a2),
+        ),
+        i8x16.swizzle(v128.load(t, 160), b2),
+      ),
+      i8x16.swizzle(v128.load(t, 192), a3),
+    ),
+    i8x16.swizzle(v128.load(t, 224), b3),
+  );
 }
 
 /** One block of columns over `rows` rows (multiple of 16); sums: i32[rows], overwritten by the first block. */
@@ -215,44 +240,8 @@ function lutBlockRows(w: usize, tables: usize, sums: usize, rows: i32, cols: i32
       const w3 = v128.load(w, 48),
         a3 = v128.and(w3, mf),
         b3 = v128.and(i16x8.shr_u(w3, 4), mf);
-      const l = i8x16.add(
-        i8x16.add(
-          i8x16.add(
-            i8x16.add(
-              i8x16.add(
-                i8x16.add(
-                  i8x16.add(i8x16.swizzle(v128.load(t), a0), i8x16.swizzle(v128.load(t, 32), b0)),
-                  i8x16.swizzle(v128.load(t, 64), a1),
-                ),
-                i8x16.swizzle(v128.load(t, 96), b1),
-              ),
-              i8x16.swizzle(v128.load(t, 128), a2),
-            ),
-            i8x16.swizzle(v128.load(t, 160), b2),
-          ),
-          i8x16.swizzle(v128.load(t, 192), a3),
-        ),
-        i8x16.swizzle(v128.load(t, 224), b3),
-      );
-      const h = i8x16.add(
-        i8x16.add(
-          i8x16.add(
-            i8x16.add(
-              i8x16.add(
-                i8x16.add(
-                  i8x16.add(i8x16.swizzle(v128.load(t, 16), a0), i8x16.swizzle(v128.load(t, 48), b0)),
-                  i8x16.swizzle(v128.load(t, 80), a1),
-                ),
-                i8x16.swizzle(v128.load(t, 112), b1),
-              ),
-              i8x16.swizzle(v128.load(t, 144), a2),
-            ),
-            i8x16.swizzle(v128.load(t, 176), b2),
-          ),
-          i8x16.swizzle(v128.load(t, 208), a3),
-        ),
-        i8x16.swizzle(v128.load(t, 240), b3),
-      );
+      const l = lutSum(t, a0, b0, a1, b1, a2, b2, a3, b3),
+        h = lutSum(t + 16, a0, b0, a1, b1, a2, b2, a3, b3);
       l0 = i16x8.add(l0, i16x8.extend_low_i8x16_u(l));
       l1 = i16x8.add(l1, i16x8.extend_high_i8x16_u(l));
       h0 = i16x8.add(h0, i16x8.extend_low_i8x16_u(h));

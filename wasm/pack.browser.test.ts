@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { difference, hfBytes, openLabs, packMatrix, pad, ternary } from '../e2e/kernel-lab';
 
 const labs = await openLabs();
-const COLS = [1, 63, 64, 65, 640, 641, 1153, 2560, 2561, 6912];
+const COLS = [1, 63, 64, 65, 640, 641, 896, 1153, 1408, 2560, 2561, 6912];
 const ROWS = [1, 15, 16, 17, 37, 64];
 
 type Place = { byte: number; bits: number };
@@ -20,11 +20,15 @@ function inTiles(row: number, col: number, cols: number): Place {
   };
 }
 
-/** Widths of the column blocks of lanes: near-equal multiples of 64, as few as keep each at most 640. */
+/**
+ * Widths of the column blocks of lanes: near-equal multiples of 128, or of 64 where the columns are no multiple of 128,
+ * as few as keep each at most 640.
+ */
 function blocks(cols: number): number[] {
-  const chunks = cols / 64;
-  const each = Math.ceil(chunks / Math.ceil(cols / 640));
-  return Array.from({ length: Math.ceil(chunks / each) }, (_, b) => 64 * Math.min(each, chunks - b * each));
+  const unit = cols % 128 === 0 ? 128 : 64;
+  const units = cols / unit;
+  const each = Math.ceil(units / Math.ceil(cols / 640));
+  return Array.from({ length: Math.ceil(units / each) }, (_, b) => unit * Math.min(each, units - b * each));
 }
 
 /** Lanes: per block of columns and 16 rows, per 4 columns 16 bytes, byte = row; lowest column in the lowest bits. */
