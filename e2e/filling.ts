@@ -1,11 +1,11 @@
 /** Checkpoints into a planned memory as src/loader.ts does it, but with every option of the plan, from bytes at hand. */
 import { type Description, describe } from '../src/describe';
 import { instantiateKernels } from '../src/kernels';
-import { writeRopeTables } from '../src/loader';
 import { createMemory, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';
 import { openOrigin } from '../src/origin';
 import { createPacker, fillPadding, type Packer, stagingOf } from '../src/packer';
 import { type Part, partsOf } from '../src/parts';
+import { writeRopeTables } from '../src/rope';
 import type { I2sOrder } from '../src/ternary';
 
 /** The files of a model by name. */
@@ -61,6 +61,6 @@ export async function fillMemory(
     for (let at = 0; at < bytes.length; at += odd) packer.take(bytes.subarray(at, at + odd), keep);
   }
   packer.finish();
-  writeRopeTables(kernels, plan);
+  writeRopeTables(kernels, memory, plan);
   return { description, plan, parts, memory, packer, stored };
 }
