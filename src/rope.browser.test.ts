@@ -67,15 +67,15 @@ const worst = (got: Float32Array, right: number[]): number => {
   return Math.max(...right.map((value, i) => Math.abs(got[i]! / value - 1)));
 };
 const yarn = { kind: 'yarn', factor: 4, betaFast: 32, betaSlow: 1, attentionFactor: 1, attentionLog: 0.1 } as const;
-const FLOAT32 = 3e-7; // a few roundings
+const FLOAT32 = 1e-6; // the exponent is rounded to float32, and its error comes back times ln theta
 
 describe('frequencies', () => {
   test.each([
     ['Ternary Bonsai 8B', 1e6, 128, { ...yarn, originalPositions: 16_384 }],
     ['factor 8 over 4096', 10_000, 100, { ...yarn, factor: 8, originalPositions: 4096 }],
     ['narrow betas', 500_000, 64, { ...yarn, factor: 2.5, originalPositions: 8192, betaFast: 4, betaSlow: 3 }],
-    ['a ramp of no width', 10_000, 64, { ...yarn, originalPositions: 1000, betaFast: 1e-3, betaSlow: 1e-3 }],
-    ['a context of less than one turn', 10_000, 64, { ...yarn, originalPositions: 7 }],
+    ['a ramp of no width', 10_000, 64, { ...yarn, originalPositions: 7, betaSlow: 1.3 }],
+    ['a context of one turn', 10_000, 64, { ...yarn, originalPositions: 7 }],
   ] as [string, number, number, Extract<RopeScaling, { kind: 'yarn' }>][])(
     'YaRN, %s: as ggml has it, and the multiplier 1 + 0.1 ln factor',
     (_, ropeTheta, headDim, ropeScaling) => {
@@ -158,6 +158,7 @@ describe('frequencies', () => {
       { kind: 'linear', factor: 3.3 },
       { ...yarn, originalPositions: 16_384 },
       { ...yarn, factor: 7, originalPositions: 500, betaFast: 20, betaSlow: 2.5 },
+      { ...yarn, originalPositions: 3 }, // the ramp ends before it begins
       { kind: 'llama3', factor: 32, originalPositions: 8192, lowFactor: 1, highFactor: 4 },
     ];
     for (const ropeScaling of scalings) {
