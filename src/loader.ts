@@ -6,8 +6,8 @@ import { countParameters } from './config';
 import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
 import { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
-import { chooseKernel, instantiateKernels, type KernelChoice, type Kernels } from './kernels';
-import { ABORT, createMemory, type MemoryPlan, REQUEST } from './memory';
+import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
+import { ABORT, createMemory, REQUEST } from './memory';
 import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
 import { createPacker, fillPadding, type Packer } from './packer';
@@ -15,6 +15,7 @@ import { exactTables, storedSize } from './parts';
 import { type Pool, type Spawn, startPool } from './pool';
 import { createReport, type Report } from './progress';
 import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
+import { writeRopeTables } from './rope';
 import { openStore, type Store, type StoredModel } from './store';
 import { withLock } from './store-lock';
 import type { I2sOrder } from './ternary';
@@ -268,7 +269,7 @@ async function fillFrom(
     }
   }
   packer.finish();
-  writeRopeTables(kernels, plan);
+  writeRopeTables(kernels, memory, plan);
   return { layout, memory, packer, order, kept, fromStore };
 }
 
@@ -302,15 +303,6 @@ async function begin(
   signal.throwIfAborted();
   if (textJson !== undefined) await store.writeText(model, textJson);
   return model;
-}
-
-/** Cosines and sines of every position. */
-export function writeRopeTables(kernels: Kernels, plan: MemoryPlan): void {
-  const { headDim, config, contextLength, cosines, sines } = plan;
-  for (let position = 0; position < contextLength; position++) {
-    const at = (position * headDim * 4) / 2;
-    kernels.ropeTables(position, config.headDim, config.ropeTheta, cosines + at, sines + at);
-  }
 }
 
 /** A few passes of either size, so that the browser's optimising compiler has seen the kernels. */

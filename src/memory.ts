@@ -98,6 +98,8 @@ export interface MemoryPlan {
   finalNorm: number; // f32[hidden]
   embedding: HeadPlan;
   head: HeadPlan; // the same record as embedding where they are tied
+  ropeFrequencies: number; // f32[headDim / 2]: radians a position
+  ropeFactors: number; // f32[true headDim / 2] divisors of the frequencies, of longrope short then long; 0 without
   cosines: number; // f32[contextLength, headDim / 2]
   sines: number;
   rowTokens: number; // i32[maxRows]: the rows of the pass
@@ -240,6 +242,9 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const ternaryBytes = [...matrices, ...ternaryHeads].reduce((sum, m) => sum + bytesOf(m), 0);
 
   const finalNorm = floats(hidden);
+  const ropeFrequencies = floats(headDim / 2);
+  const factorTables = { factors: 1, longrope: 2 }[config.ropeScaling?.kind as string] ?? 0;
+  const ropeFactors = factorTables && floats((factorTables * config.headDim) / 2);
   const cosines = floats((contextLength * headDim) / 2);
   const sines = floats((contextLength * headDim) / 2);
   // From here on lies what only passes use.
@@ -287,6 +292,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     finalNorm,
     embedding,
     head,
+    ropeFrequencies,
+    ropeFactors,
     cosines,
     sines,
     rowTokens: take(maxRows * 4),

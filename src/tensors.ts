@@ -12,6 +12,7 @@ export type TensorType =
   | 'Q2_0'
   | 'Q8_0'
   | 'Q6_K'
+  | 'Q4_K'
   | 'Q4_0'
   | (string & {});
 
