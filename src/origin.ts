@@ -72,7 +72,7 @@ export async function openOrigin(
   };
   const json = async (path: string): Promise<unknown | undefined> => {
     const content = await text(path);
-    return content === undefined ? undefined : parse(content, path);
+    return content === undefined ? undefined : parseJson(content, path);
   };
   return { ...folder, text, json };
 }
@@ -97,7 +97,8 @@ function decode(bytes: Uint8Array, file: string): string {
   }
 }
 
-function parse(text: string, file: string): unknown {
+/** @throws SternaError `bad-file` unless the text is JSON */
+export function parseJson(text: string, file: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
