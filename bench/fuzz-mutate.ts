@@ -51,7 +51,28 @@ export function mutateBytes(original: Uint8Array, random: Random): Uint8Array<Ar
   return bytes;
 }
 
-const scraps = ['{', '}', '[', ']', '"', ',', ':', '\\', '0', '9', '-', 'e', '.', '\0', ' ', '\n', 'é', '日', '🙂', '\ud800'];
+const scraps = [
+  '{',
+  '}',
+  '[',
+  ']',
+  '"',
+  ',',
+  ':',
+  '\\',
+  '0',
+  '9',
+  '-',
+  'e',
+  '.',
+  '\0',
+  ' ',
+  '\n',
+  'é',
+  '日',
+  '🙂',
+  '\ud800',
+];
 
 /** The same for a text; `more` are pieces to put in besides single characters. */
 export function mutateText(text: string, random: Random, more: readonly string[] = []): string {
@@ -86,7 +107,25 @@ export function mutateText(text: string, random: Random, more: readonly string[]
 }
 
 /** Numbers at the ends of types, and beyond. */
-export const numbers = [0, -0, -1, 1, 2, 3, 7, 0.5, 1e-320, 255, 65_536, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63, 1e308, -1e308];
+export const numbers = [
+  0,
+  -0,
+  -1,
+  1,
+  2,
+  3,
+  7,
+  0.5,
+  1e-320,
+  255,
+  65_536,
+  2 ** 31,
+  2 ** 32,
+  2 ** 53,
+  2 ** 63,
+  1e308,
+  -1e308,
+];
 const keys = ['__proto__', 'constructor', 'toString', 'length', 'type', '', 'a/b', '\0', 'x'.repeat(2000)];
 
 // Marks in a JSON text for what JSON.stringify does not write.
@@ -197,7 +236,11 @@ export function mutateJson(value: unknown, random: Random): string {
   const text = JSON.stringify(mutateValue(value, random)) ?? 'null';
   return text
     .replaceAll(new RegExp(`"${written.replace('\\', '\\\\')}deep (\\d) (\\d+)"`, 'g'), (_, kind, times) => {
-      const [open, close] = [['[', ']'], ['{"a":', '}'], ['[{"type":"Sequence","x":', '}]']][Number(kind)]!;
+      const [open, close] = [
+        ['[', ']'],
+        ['{"a":', '}'],
+        ['[{"type":"Sequence","x":', '}]'],
+      ][Number(kind)]!;
       return `${open!.repeat(Number(times))}0${close!.repeat(Number(times))}`;
     })
     .replaceAll(new RegExp(`"${written.replace('\\', '\\\\')}raw (.+?)"`, 'g'), '$1')

@@ -1,6 +1,7 @@
 /** What a parser under test brings. */
-import { type CheckedOptions, layOut } from '../src/options';
+
 import type { Description } from '../src/describe';
+import { type CheckedOptions, layOut } from '../src/options';
 import type { Random } from './fuzz-mutate';
 
 export interface Target {

@@ -9,9 +9,36 @@ import type { Target } from './fuzz-target';
 const scraps = [
   ...['{% for i in range(9) %}', '{% endfor %}', '{{ range(1000000000) }}', '{{ range(0, 9, -1) }}', '{% if true %}'],
   ...['{% endif %}', '{% set s = s ~ s %}', '{% set x = [x, x] %}', '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}'],
-  ...['| indent(100000000)', '| tojson(indent=4)', '| length', '| replace("", "xxxx")', '* 1000000000', '** 99', '[::0]'],
-  ...['messages', 'loop', 'namespace', '__proto__', 'constructor', "['constructor']", '.__proto__', '{#', '-%}', '{{', '}}'],
-  ...['{% for a in messages %}{% for b in messages %}{% for c in a.content %}', '{% break %}', 'not in', '~', '|', '('.repeat(5000)],
+  ...[
+    '| indent(100000000)',
+    '| tojson(indent=4)',
+    '| length',
+    '| replace("", "xxxx")',
+    '* 1000000000',
+    '** 99',
+    '[::0]',
+  ],
+  ...[
+    'messages',
+    'loop',
+    'namespace',
+    '__proto__',
+    'constructor',
+    "['constructor']",
+    '.__proto__',
+    '{#',
+    '-%}',
+    '{{',
+    '}}',
+  ],
+  ...[
+    '{% for a in messages %}{% for b in messages %}{% for c in a.content %}',
+    '{% break %}',
+    'not in',
+    '~',
+    '|',
+    '('.repeat(5000),
+  ],
 ];
 
 const loops = `{% set ns = namespace(out='', n=0) %}{% for i in range(20) %}{% for j in range(20) %}{% set ns.out = ns.out ~ i %}{% endfor %}{% endfor %}

@@ -1,7 +1,8 @@
 /** Damaged tokenizer.json and tokenizer_config.json; a tokenizer that is accepted encodes and decodes a little. */
+
+import { templateOf } from '../src/chat-template';
 import { parseJson } from '../src/origin';
 import { createTokenizer, type Tokenizer } from '../src/tokenizer';
-import { templateOf } from '../src/chat-template';
 import { below, mutateJson } from './fuzz-mutate';
 import { type Json, readJson } from './fuzz-seeds';
 import type { Target } from './fuzz-target';
@@ -27,7 +28,9 @@ export function tryOut(tokenizer: Tokenizer): void {
 
 /** The byte-level alphabet, and some words. */
 function byteLevel(): Json {
-  const { model, ...rest } = readJson('demo/public/models/tiny-stories-ternary/tokenizer.json') as Json & { model: Json };
+  const { model, ...rest } = readJson('demo/public/models/tiny-stories-ternary/tokenizer.json') as Json & {
+    model: Json;
+  };
   const merges = (model.merges as unknown[]).slice(0, 40);
   const words = merges.map((pair) => (Array.isArray(pair) ? pair.join('') : String(pair).replace(' ', '')));
   const all = Object.entries(model.vocab as Record<string, number>);
@@ -74,7 +77,8 @@ const sentencePiece: Json = {
 
 /** Every kind of step before the model. */
 function manySteps(base: Json): Json {
-  const words = "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+  const words =
+    "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
   const steps = [
     { type: 'Split', pattern: { Regex: words }, behavior: 'Isolated', invert: false },
     { type: 'Digits', individual_digits: true },
@@ -82,7 +86,11 @@ function manySteps(base: Json): Json {
     { type: 'FixedLength', length: 5 },
     { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: false },
   ];
-  const normalizers = [{ type: 'NFC' }, { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' }, { type: 'Lowercase' }];
+  const normalizers = [
+    { type: 'NFC' },
+    { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' },
+    { type: 'Lowercase' },
+  ];
   return {
     ...base,
     normalizer: { type: 'Sequence', normalizers },
@@ -94,7 +102,11 @@ function manySteps(base: Json): Json {
 export function tokenizerTarget(): Target {
   const base = byteLevel();
   const config = readJson('demo/public/models/tiny-stories-ternary/tokenizer_config.json');
-  const pieceConfig = { bos_token: { content: '<s>' }, eos_token: '</s>', chat_template: [{ name: 'default', template: 'x' }] };
+  const pieceConfig = {
+    bos_token: { content: '<s>' },
+    eos_token: '</s>',
+    chat_template: [{ name: 'default', template: 'x' }],
+  };
   const originals: [Json, Json][] = [
     [base, config],
     [sentencePiece, pieceConfig],

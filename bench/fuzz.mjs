@@ -66,7 +66,9 @@ async function work() {
   }
   for (const [first, ...more] of kinds.values()) {
     const { parser, number, message, input } = first;
-    console.log(`\n${parser}, --seed ${seed} --at ${number}${more.length ? ` and ${more.length} like it` : ''}: ${message}`);
+    console.log(
+      `\n${parser}, --seed ${seed} --at ${number}${more.length ? ` and ${more.length} like it` : ''}: ${message}`,
+    );
     const text = printed(input);
     console.log(text.length > 3000 ? `${text.slice(0, 3000)}... (${text.length} characters)` : text);
   }

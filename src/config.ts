@@ -1,4 +1,4 @@
-import { SternaError } from './errors';
+import { SternaError, shown } from './errors';
 
 /** One record for every model the engine runs. Sizes are element counts. docs/model.md says what each switch does. */
 export interface ModelConfig {
@@ -41,12 +41,6 @@ type Json = Record<string, unknown>;
 
 function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** A value as an error shows it: numbers as they are, the rest as JSON, cut to 60 characters. */
-function shown(value: unknown): string | number {
-  if (typeof value === 'number') return value;
-  return (JSON.stringify(value) ?? 'nothing').slice(0, 60);
 }
 
 /** The object at `key`; an empty one if the key is absent or null. */
