@@ -1,4 +1,4 @@
-import { SternaError } from './errors';
+import { SternaError, shown } from './errors';
 
 /**
  * How the inverse frequencies of RoPE are stretched, and what multiplies its cosines and sines: docs/model.md. Factors are
@@ -64,12 +64,6 @@ type Json = Record<string, unknown>;
 
 function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** A value as an error shows it: numbers as they are, the rest as JSON, cut to 60 characters. */
-function shown(value: unknown): string | number {
-  if (typeof value === 'number') return value;
-  return (JSON.stringify(value) ?? 'nothing').slice(0, 60);
 }
 
 /** The object at `key`; an empty one if the key is absent or null. */

@@ -129,7 +129,7 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
     if (await hasSeveralScales(source, probed, signal)) config.group = 128;
   }
   const inFile = textFromGguf(metadata, config.vocab, paths[0]!);
-  const ofFile = 'json' in inFile ? textOf(inFile.json, inFile.config) : undefined;
+  const ofFile = 'json' in inFile ? textOf(inFile.json, inFile.config, templateOf(inFile.config)) : undefined;
   const text = (await readText(origin, report)) ?? ofFile;
   const generation = await origin.json('generation_config.json');
   const ternary = tensors.find(({ name }) => /blk\.0\.ffn_down\.weight/.test(name));
@@ -193,12 +193,10 @@ async function readText(origin: Origin, report: Report): Promise<TextFiles | und
   const tokenizer = await origin.json('tokenizer.json');
   if (tokenizer === undefined) return undefined;
   const config = await origin.json('tokenizer_config.json');
-  const jinja = templateOf(config) === undefined ? await origin.text('chat_template.jinja') : undefined;
-  return textOf(tokenizer, config, jinja);
+  return textOf(tokenizer, config, templateOf(config) ?? (await origin.text('chat_template.jinja')));
 }
 
-function textOf(tokenizer: unknown, config: unknown, jinja?: string): TextFiles {
-  const template = templateOf(config, jinja);
+function textOf(tokenizer: unknown, config: unknown, template: string | undefined): TextFiles {
   return { tokenizer, config, ...(template === undefined ? {} : { template }) };
 }
 

@@ -76,7 +76,7 @@ export async function openOrigin(
   };
   const json = async (path: string): Promise<unknown | undefined> => {
     const content = await text(path);
-    return content === undefined ? undefined : parse(content, path);
+    return content === undefined ? undefined : parseJson(content, path);
   };
   return {
     ...folder,
@@ -108,11 +108,23 @@ function decode(bytes: Uint8Array, file: string): string {
   }
 }
 
-function parse(text: string, file: string): unknown {
+/** No file of a model goes deeper than ten levels; what goes through all of one is sure to end. */
+const mostLevels = 100;
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((one) => isDeeper(one, levels - 1));
+}
+
+/** @throws SternaError `bad-file` unless the text is JSON, of at most 100 levels */
+export function parseJson(text: string, file: string): unknown {
+  let json: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    json = JSON.parse(text);
   } catch {
     const got = JSON.stringify(text.slice(0, 40));
     throw new SternaError('bad-file', 'damaged, or not what its name says', { file, got, expected: 'JSON' });
   }
+  if (!isDeeper(json, mostLevels)) return json;
+  throw new SternaError('bad-file', 'too deep', { file, got: 'more', expected: `at most ${mostLevels} levels` });
 }

@@ -224,7 +224,7 @@ describe('GGUF files', () => {
     const kernels = instantiateKernels(module, memory);
     const packer = createPacker(kernels, memory, plan, [part], stagingOf(parts, 0), ['model.gguf'], 'x86');
     packer.seek(0, 0);
-    packer.restore(stored[unit]!);
+    packer.restore(stored[unit]!.bytes);
     writeRopeTables(kernels, memory, plan);
     expect(bitDifference(table(), right, halfHead)).toBe('');
   });
