@@ -27,6 +27,8 @@ export interface Backend {
   write(id: string, record: string, bytes: Uint8Array<ArrayBuffer>, manifest: unknown): Promise<void>;
   /** Removes the records named, by default all of the model. What is not there counts as removed. */
   remove(id: string, records?: string[]): Promise<void>;
+  /** Whether so many bytes can be written, where that can be tried. */
+  hasRoom?(bytes: number): Promise<boolean>;
 }
 
 /**

@@ -365,6 +365,17 @@ export class Store {
     };
   }
 
+  /**
+   * Makes sure that there is room for so many bytes, as far as the browser lets one find out.
+   * @throws SternaError `quota`
+   */
+  async needRoom(bytes: number, name: string): Promise<void> {
+    const { free } = await this.estimate();
+    const backend = this.#backends.find((each) => each.name === this.backend);
+    if (free >= bytes && (await backend?.hasRoom?.(bytes)) !== false) return;
+    throw noRoom(name, free, bytes);
+  }
+
   /** Asks the browser not to evict. Only a page may ask; a worker is told what is. */
   async persist(): Promise<boolean> {
     const { storage } = navigator;
@@ -416,13 +427,17 @@ export class Store {
       const { name: file } = model;
       if ((error as Error).name === 'QuotaExceededError') {
         const expected = Math.max(bytes, model.expectedBytes - model.bytes);
-        const { free } = await this.estimate(); // not always true: see StorageEstimate
-        const facts = { file, got: free < expected ? free : 'less', expected };
-        throw new SternaError('quota', "the browser's storage has not enough room, in bytes", facts);
+        throw noRoom(file, (await this.estimate()).free, expected);
       }
       throw new SternaError('worker', "the browser's storage failed", { file, got: String(error) });
     }
   }
+}
+
+/** `free` is not always true: see StorageEstimate. */
+function noRoom(file: string, free: number, expected: number): SternaError {
+  const facts = { file, got: free < expected ? free : 'less', expected };
+  return new SternaError('quota', "the browser's storage has not enough room, in bytes", facts);
 }
 
 function recordsOf(model: StoredModel, stream: string): StoredRecord[] {
