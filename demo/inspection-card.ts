@@ -1,5 +1,5 @@
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
-import { deleteModel, type Inspection, inspect, type LoadOptions, listModels } from '../src/index';
+import { deleteModel, type HubSource, type Inspection, inspect, type LoadOptions, listModels } from '../src/index';
 import { bytes, millions } from './figures';
 import { knownModel } from './known-models';
 import { cachedOf } from './on-device';
@@ -74,6 +74,8 @@ export class InspectionCard extends LitElement {
 
   #failure(problem: Problem): TemplateResult {
     const { source } = this;
+    const files = isRepository(source) ? severalFiles(problem) : [];
+    if (files.length > 1) return this.#choice(source as HubSource, files);
     const again = html`<button data-testid="look-again" @click=${() => this.#look(source)}>Try again</button>`;
     const token = wantsToken(problem, source)
       ? tokenForm(source, (withToken) => {
@@ -81,6 +83,20 @@ export class InspectionCard extends LitElement {
         })
       : nothing;
     return problemCard(problem, again, token);
+  }
+
+  #choice(source: HubSource, files: readonly string[]): TemplateResult {
+    return html`
+      <p role="status">This repository holds several models. Which one?</p>
+      <ul class="models">
+        ${files.map((file) => {
+          const choose = () => {
+            this.source = { ...source, file };
+          };
+          return html`<li><button data-testid="file" @click=${choose}>${file}</button></li>`;
+        })}
+      </ul>
+    `;
   }
 
   #facts(found: Inspection): TemplateResult {
@@ -95,7 +111,7 @@ export class InspectionCard extends LitElement {
       ...(Array.isArray(this.source) ? [] : [['Space on this device', bytes(found.storedBytes)] as const]),
       ['Memory while it runs', bytes(found.memoryBytes)],
       ...(found.hasTokenizer ? [] : [['Tokenizer', 'none: it cannot chat'] as const]),
-      ...(found.version ? [['Version', found.version.slice(0, 12)] as const] : []),
+      ...(page ? [['Version', found.version.slice(0, 12)] as const] : []),
     ];
     return html`
       <dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
@@ -148,6 +164,12 @@ export class InspectionCard extends LitElement {
   readonly #start = (): void => {
     this.dispatchEvent(new CustomEvent('start', { detail: this.source }));
   };
+}
+
+/** The weight files that a repository without a single one holds, as the error names them. */
+function severalFiles({ code, facts }: Problem): string[] {
+  const found = code === 'bad-input' ? facts.find(([name]) => name === 'Found')?.[1] : undefined;
+  return found?.split(', ').filter((file) => file.endsWith('.gguf')) ?? [];
 }
 
 function downloadWords({ cached, downloadBytes, totalBytes }: Inspection): string {

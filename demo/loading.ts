@@ -9,7 +9,7 @@ import {
 } from '../src/index';
 import { cachedOf } from './on-device';
 import { type Problem, problemOf } from './problem';
-import type { PageSource } from './source';
+import { type PageSource, withoutToken } from './source';
 
 /** The model of the page: being loaded, there, or failed. Calls back on each change. */
 export class Loading {
@@ -42,8 +42,9 @@ export class Loading {
       await previous?.dispose();
       const onProgress = (progress: Progress) => this.#advance(attempt, progress);
       const model = await load(source, { ...this.#options, cache: keep, onProgress, signal: attempt.signal });
-      if (attempt === this.#attempt) this.model = model;
-      else await model.dispose();
+      if (attempt !== this.#attempt) return await model.dispose();
+      this.model = model;
+      this.source = withoutToken(source);
     } catch (error) {
       const kept = await keptOf(source);
       if (attempt === this.#attempt) [this.problem, this.kept] = [problemOf(error, source), kept];

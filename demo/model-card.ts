@@ -72,6 +72,7 @@ export class ModelCard extends LitElement {
       ['Download', bytes(info.bytes.file)],
       ['In memory', bytes(info.bytes.memory)],
       ['Context', `${count(info.contextLength)} tokens`],
+      ['On this device', info.cached.now ? 'kept' : 'not kept'],
       ...(licence ? [['Licence', licence]] : []),
     ];
     return html`<dl class="facts">

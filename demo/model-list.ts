@@ -19,7 +19,7 @@ const embeddedEntry: Entry = {
   source: embedded,
 };
 
-/** The models by name, then what else is on this device. `hub`: another hub than Hugging Face's. */
+/** The embedded model, what else is on this device, and the models that the page knows by name. `hub`: another hub than Hugging Face's. */
 function entriesOf(models: readonly CachedModel[], hub: string | undefined): Entry[] {
   const known = knownModels.map(({ name, about, licence, bytes: size, source }) => {
     return { name, about: `${about}. ${licence}`, bytes: size, source: hub ? { ...source, hubUrl: hub } : source };
@@ -27,7 +27,7 @@ function entriesOf(models: readonly CachedModel[], hub: string | undefined): Ent
   const others = models
     .filter((model) => !model.outdated && !isEmbedded(model.source) && !knownModel(model.source))
     .map(({ name, source }) => ({ name: titleOf(source, name), about: originOf(source), source }));
-  return [embeddedEntry, ...known, ...others];
+  return [embeddedEntry, ...others, ...known];
 }
 
 type Standing = 'page' | 'complete' | 'partly' | 'no';
@@ -37,10 +37,10 @@ function standing(entry: Entry, models: readonly CachedModel[]): readonly [Stand
   if (isEmbedded(entry.source)) return ['page', 'Comes with the page'];
   const cached = cachedOf(entry.source, models);
   if (cached?.complete) return ['complete', 'On this device'];
-  const size = entry.bytes ?? cached?.expectedBytes ?? 0;
-  if (!cached) return ['no', `Download, about ${bytes(size)}`];
+  if (!cached) return ['no', `Download, about ${bytes(entry.bytes ?? 0)}`];
   const share = shareOf(cached);
-  return ['partly', `${percent(share)} here, ${bytes(size * (1 - share))} to go`];
+  const left = entry.bytes === undefined ? 'a download to be resumed' : `${bytes(entry.bytes * (1 - share))} to go`;
+  return ['partly', `${percent(share)} here, ${left}`];
 }
 
 /** The models to choose from, each with what it is and whether it is here already. */

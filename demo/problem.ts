@@ -57,7 +57,10 @@ export function problemOf(error: unknown, source?: PageSource): Problem {
   if (!(error instanceof SternaError)) return { code: 'unknown', message: String(error), facts: [] };
   const { code, message, file, expected, got } = error;
   const [wanted, found] = code === 'quota' ? ['Needed', 'Free'] : ['Expected', 'Found'];
-  const shown = (value: string | number) => (code === 'quota' && typeof value === 'number' ? bytes(value) : `${value}`);
+  const shown = (value: string | number): string => {
+    if (code !== 'quota') return `${value}`;
+    return typeof value === 'number' ? bytes(value) : value === 'less' ? 'less than that' : value;
+  };
   const facts = [['File', file] as const, [wanted!, expected] as const, [found!, got] as const].flatMap(
     ([name, value]) => (value === undefined ? [] : [[name, shown(value)] as const]),
   );
@@ -80,11 +83,12 @@ export const isFatal = ({ code }: Problem): boolean =>
 export function problemCard(problem: Problem, actions: unknown, more: unknown = nothing): TemplateResult {
   const [title, advice] = words[problem.code];
   const calm = problem.code === 'aborted';
+  const clear = calm || ['quota', 'gated', 'hidden'].includes(problem.code); // advice and facts say all of the message
   return html`
     <section class="problem ${calm ? 'calm' : ''}" role="alert" data-testid="error" data-code=${problem.code}>
       <h2>${title}</h2>
       <p>${advice}</p>
-      ${calm || problem.code === 'quota' ? nothing : html`<p class="problem-message">${problem.message}</p>`}
+      ${clear ? nothing : html`<p class="problem-message">${problem.message}</p>`}
       ${more}
       <dl>
         <div><dt>Code</dt><dd><code>${problem.code}</code></dd></div>

@@ -28,7 +28,7 @@ function shareOf({ phase, loaded, total }: Progress): number {
 export function spokenProgress(progress: Progress = start): string {
   const quarter = Math.floor(shareOf(progress) * 4) / 4;
   const amount = quarter > 0 && quarter < 1 ? `, ${percent(quarter)} of ${bytes(progress.total)}` : '';
-  return progress.retry ?? words[progress.phase] + amount;
+  return progress.retry ? 'Interrupted, trying again' : words[progress.phase] + amount;
 }
 
 function amountOf({ loaded, total, rate }: Progress): string {
@@ -59,10 +59,10 @@ export function loadProgress(progress: Progress = start, cancel: () => void): Te
       ${trits.map((trit, index) => html`<i class=${index < lit ? `lit ${names[trit]}` : ''}>${trit}</i>`)}
     </div>
     <p class="load-words">
-      <b>${words[phase]}</b>
+      <b>${retry ? 'Interrupted, trying again' : words[phase]}</b>
       ${file ? html`<span>${file}</span>` : nothing}
       ${amount ? html`<span data-testid="load-amount">${amount}</span>` : nothing}
-      ${retry ? html`<span class="retry" data-testid="load-retry">${retry}</span>` : nothing}
+      ${retry ? html`<span class="hint" data-testid="load-retry">${retry}</span>` : nothing}
     </p>
     <button data-testid="cancel-load" @click=${cancel}>Cancel</button>
   `;

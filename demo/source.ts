@@ -17,11 +17,16 @@ export const isEmbedded = (source: PageSource): boolean => sameSource(source, em
 export const isRepository = (source: PageSource | undefined): source is HubSource =>
   source !== undefined && 'repo' in source;
 
+/** The source, once its token has done its work. */
+export const withoutToken = (source: PageSource): PageSource =>
+  isRepository(source) ? { ...source, token: undefined } : source;
+
 /** Where a model comes from, in words. */
 export function originOf(source: PageSource): string {
   if (Array.isArray(source)) {
     return source.length === 1 ? `${source[0]?.name} on this device` : `${source.length} files on this device`;
   }
+  if (isEmbedded(source)) return 'comes with the page';
   if ('url' in source) return source.url.replace(/^https?:\/\//, '');
   return [hostOf(source), source.repo, source.file].filter(Boolean).join('/');
 }

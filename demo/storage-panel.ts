@@ -138,9 +138,13 @@ export class StoragePanel extends LitElement {
     }
     const [busy, runs] = [this.loading, this.running].map((other) => other !== undefined && sameSource(source, other));
     return html`
-      <button ?hidden=${runs} data-testid="stored-start" aria-label="${complete ? 'Start' : 'Resume'} ${name}" ?disabled=${busy} @click=${() => this.#look(source)}>
-        ${complete ? 'Start' : 'Resume'}
-      </button>
+      ${
+        runs
+          ? nothing
+          : html`<button data-testid="stored-start" aria-label="${complete ? 'Start' : 'Resume'} ${name}" ?disabled=${busy} @click=${() => this.#look(source)}>
+              ${complete ? 'Start' : 'Resume'}
+            </button>`
+      }
       ${
         complete
           ? html`<button data-testid="check" aria-label="Check ${name}" ?disabled=${this.check !== undefined} @click=${() => this.#verify(id)}>Check</button>`

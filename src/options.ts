@@ -1,9 +1,8 @@
 /** The options of a load, checked and completed. */
-import type { ModelConfig } from './config';
+import { type ModelConfig, ternaryWeights } from './config';
 import type { Description } from './describe';
 import { SternaError } from './errors';
-import type { KernelName } from './memory';
-import { type MemoryPlan, type PlanOptions, planMemory } from './memory';
+import { type KernelName, type MemoryPlan, type PlanOptions, planMemory } from './memory';
 import { type Staging, stagingOf } from './packer';
 import { type Part, partsOf } from './parts';
 import type { LoadRequest } from './protocol';
@@ -130,15 +129,14 @@ export interface Layout {
 export function layOut(
   { config, files, style, interleaved }: Description,
   options: CheckedOptions,
-  choice: { kernel: KernelName; threads: number; shared: boolean },
+  choice: Pick<PlanOptions, 'kernel' | 'threads' | 'mostBytes'> & { shared: boolean },
   recordBytes: number,
   storedTables?: 'bf16' | 'int8',
 ): Layout {
-  const { kernel, threads, shared } = choice;
+  const { shared, ...how } = choice;
   const context = contextLength(options.contextLength, config);
   const planOptions: PlanOptions = {
-    kernel,
-    threads,
+    ...how,
     contextLength: context,
     sequences: 1,
     maxRows: Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context),
@@ -149,17 +147,4 @@ export function layOut(
   const staging = stagingOf(partsOf(files, draft, style, interleaved, storedTables), recordBytes);
   const plan = planMemory(config, { ...planOptions, stagingBytes: staging.bytes });
   return { plan, parts: partsOf(files, plan, style, interleaved, storedTables), staging };
-}
-
-export function ternaryWeights(config: ModelConfig): number {
-  const { hidden, layers, heads, kvHeads, headDim, ffn, vocab, ternaryEmbedding, lmHead } = config;
-  const tables = ternaryEmbedding ? vocab * hidden * (lmHead === 'tied' ? 1 : 2) : 0;
-  return layers * hidden * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn) + tables;
-}
-
-export function countParameters(config: ModelConfig): number {
-  const { hidden, layers, heads, headDim, ffn, vocab, subNorms, qkNorm, ternaryEmbedding, lmHead } = config;
-  const norms = 2 * hidden + (subNorms ? heads * headDim + ffn : 0) + (qkNorm ? 2 * headDim : 0);
-  const tables = ternaryEmbedding ? 0 : vocab * hidden * (lmHead === 'tied' ? 1 : 2);
-  return tables + ternaryWeights(config) + layers * norms + hidden;
 }
