@@ -66,6 +66,24 @@ test('without a tokenizer it is x86', async () => {
   });
 });
 
+test('what is stored can be read in either order', async () => {
+  const source = { url: `${fixtures}gguf/i2_s-arm.gguf` };
+  const seen: [before: boolean, logits: Float32Array<ArrayBuffer>][] = [];
+  for (const i2sOrder of ['x86', 'arm', 'x86'] as const) {
+    const model = await load(source, { i2sOrder, threads: 1, kvCache: 'f32', lmHead: 'bf16' });
+    expect(model.info.i2sOrder).toBe(i2sOrder);
+    seen.push([model.info.cached.before, Float32Array.from((await model.evaluate([1, 2, 3, 4])).logits)]);
+    await model.dispose();
+  }
+  const right = await load({ url: `${fixtures}gguf/i2_s.gguf` }, { cache: false, kvCache: 'f32', lmHead: 'bf16' });
+  const logits = Float32Array.from((await right.evaluate([1, 2, 3, 4])).logits);
+  await right.dispose();
+  expect(seen.slice(1).map(([before]) => before)).toEqual([true, true]);
+  expect(bitDifference(seen[1]![1], logits, 512)).toBe('');
+  expect(bitDifference(seen[2]![1], seen[0]![1], 512)).toBe('');
+  expect(bitDifference(seen[0]![1], logits, 512)).not.toBe('');
+});
+
 test('tokenizer and chat template of the file are those of tokenizer.json', async () => {
   const messages = [
     { role: 'system', content: 'Be brief.' },
