@@ -70,7 +70,7 @@ const masters = (['BF16', 'F16', 'F32'] as const).flatMap((floats): Case[] => [
   },
   { name: `first recipe, heads of 100, master ${floats}`, shape: heads100, format: 'master', floats, lmHead: 'int8' },
 ]);
-const embeddings = (['F32', 'F16', 'BF16', 'Q8_0', 'Q6_K', 'Q4_0'] as const).flatMap((floats) =>
+const embeddings = (['F32', 'F16', 'BF16', 'Q8_0', 'Q6_K', 'Q4_K', 'Q4_0'] as const).flatMap((floats) =>
   (['bf16', 'int8'] as const).map((lmHead): Case => {
     const shape = lmHead === 'bf16' ? llama64 : thin256;
     return { name: `embedding ${floats}, ${lmHead} lm_head`, shape, format: 'i2_s', floats, lmHead };
@@ -166,7 +166,7 @@ test.each(cases)('$name', async ({ shape, group = 0, lmHead = 'bf16', ...written
     const filled = await fillMemory(module, files, fill);
     const found = filled.description.config;
     expect({ ...found, eos: [...found.eos].sort() }).toEqual(config);
-    for (const recordBytes of [1, 3000, 2 ** 20]) {
+    for (const recordBytes of kernel === 'dot32' ? [1, 2 ** 20] : [3000]) {
       const restored = restoreMemory(module, filled, fill, recordBytes);
       expect(weightDifference(filled, restored), `${kernel}, records of ${recordBytes}`).toBe('');
     }
