@@ -39,7 +39,8 @@ async function work() {
   const seed = whole('seed', 1);
   const at = values.at === undefined ? undefined : whole('at');
   if (at !== undefined) {
-    for (const parser of parsers) console.log(`${parser} ${at}: ${printed(makeInput(targets[parser](), seed, at))}`);
+    for (const parser of parsers)
+      console.log(`${parser} ${at}: ${printed(makeInput(await targets[parser](), seed, at))}`);
   }
   const notes = openSync(place, 'w');
   const start = performance.now();

@@ -6,6 +6,7 @@ import { type Described, type Description, describe, type TextFiles, versionOf }
 import { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice, type Kernels } from './kernels';
+import type { StoredModel } from './manifest';
 import { ABORT, createMemory, type MemoryPlan, REQUEST } from './memory';
 import {
   type CheckedOptions,
@@ -23,7 +24,7 @@ import { storedSize } from './parts';
 import { type Pool, type Spawn, startPool } from './pool';
 import { createReport, type Report } from './progress';
 import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
-import { openStore, type Store, type StoredModel } from './store';
+import { openStore, type Store } from './store';
 import { withLock } from './store-lock';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
