@@ -1,4 +1,4 @@
-// Throws damaged files at the parsers (fuzz.ts): node bench/fuzz.mjs [options]
+// Throws damaged files at the parsers (fuzz.ts): node bench/run-fuzz.mjs [options]
 //   --count 100000    inputs, shared out evenly among the parsers
 //   --seed 1
 //   --parser NAME     only this one; may be given several times
