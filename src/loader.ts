@@ -7,6 +7,7 @@ import { type Described, type Description, describe, type TextFiles, versionOf }
 import type { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
+import type { StoredModel } from './manifest';
 import { ABORT, createMemory, REQUEST } from './memory';
 import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
@@ -16,7 +17,7 @@ import { type Pool, type Spawn, startPool } from './pool';
 import { createReport, type Report } from './progress';
 import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
 import { writeRopeTables } from './rope';
-import { openStore, type Store, type StoredModel } from './store';
+import { openStore, type Store } from './store';
 import { withLock } from './store-lock';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
