@@ -1,11 +1,11 @@
 /**
  * Rows of floats in the types that embeddings and norms come in. Block types as ggml-common.h of llama.cpp lays them
- * out; Q8_0 and Q4_0 are rounded as ggml's reference does, Q6_K chooses its sub-scales more simply than ggml does.
+ * out; Q8_0 and Q4_0 are rounded as ggml's reference does, Q6_K and Q4_K choose their sub-scales more simply than ggml does.
  */
 import type { TensorBytes } from './byte-file';
 import { f16Bits, f16Number } from './float-bits';
 
-export type FloatType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q6_K' | 'Q4_0';
+export type FloatType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q6_K' | 'Q4_K' | 'Q4_0';
 
 /** Elements and bytes of a block. */
 export const floatBlocks: Record<FloatType, { elements: number; bytes: number }> = {
@@ -14,6 +14,7 @@ export const floatBlocks: Record<FloatType, { elements: number; bytes: number }>
   BF16: { elements: 1, bytes: 2 },
   Q8_0: { elements: 32, bytes: 34 },
   Q6_K: { elements: 256, bytes: 210 },
+  Q4_K: { elements: 256, bytes: 144 },
   Q4_0: { elements: 32, bytes: 18 },
 };
 
@@ -36,7 +37,7 @@ export function encodeFloats(type: FloatType, values: Float32Array, out: Uint8Ar
       return;
     }
     default:
-      eachBlock(type, values, out, { Q8_0: encodeQ8, Q4_0: encodeQ4, Q6_K: encodeQ6 }[type]);
+      eachBlock(type, values, out, { Q8_0: encodeQ8, Q4_0: encodeQ4, Q6_K: encodeQ6, Q4_K: encodeQ4K }[type]);
   }
 }
 
@@ -132,5 +133,35 @@ function encodeQ6(values: Float32Array, out: Uint8Array): void {
       out[64 * half + l + 32] = (b & 15) | ((e & 15) << 4);
       out[128 + 32 * half + l] = (a >> 4) | ((b >> 4) << 2) | ((c >> 4) << 4) | ((e >> 4) << 6);
     }
+  }
+}
+
+/**
+ * f16 d and dmin, 12 bytes of 6-bit scales and mins (one of each to 32 elements), 128 bytes of codes. Of 64 elements, the
+ * first 32 have the low halves of 32 bytes, the others the high halves; an element is d * scale * code - dmin * min.
+ */
+function encodeQ4K(values: Float32Array, out: Uint8Array): void {
+  const runs = Array.from({ length: 8 }, (_, r) => values.subarray(32 * r, 32 * r + 32));
+  const least = runs.map((run) => Math.max(0, -Math.min(...run)));
+  const range = runs.map((run, r) => Math.max(0, Math.max(...run) + least[r]!));
+  putF16(Math.max(...range) / 15 / 63, out, 0);
+  putF16(Math.max(...least) / 63, out, 2);
+  const [d, dmin] = [f16Number(out[0]! | (out[1]! << 8)), f16Number(out[2]! | (out[3]! << 8))];
+  const steps = (sizes: number[], unit: number) =>
+    sizes.map((size) => (unit ? Math.min(63, Math.round(size / unit)) : 0));
+  const scales = steps(range, 15 * d);
+  const mins = steps(least, dmin);
+  for (let r = 0; r < 4; r++) {
+    out[4 + r] = scales[r]! | ((scales[r + 4]! >> 4) << 6);
+    out[8 + r] = mins[r]! | ((mins[r + 4]! >> 4) << 6);
+    out[12 + r] = (scales[r + 4]! & 15) | ((mins[r + 4]! & 15) << 4);
+  }
+  const code = (i: number) => {
+    const step = d * scales[i >> 5]!;
+    return step ? Math.max(0, Math.min(15, Math.round((values[i]! + dmin * mins[i >> 5]!) / step))) : 0;
+  };
+  for (let j = 0; j < 128; j++) {
+    const low = 64 * (j >> 5) + (j % 32);
+    out[16 + j] = code(low) | (code(low + 32) << 4);
   }
 }

@@ -1,38 +1,23 @@
 /**
- * Damaged GGUF headers, the same for the same seed: whatever the bytes, parsing ends soon, takes little memory, and
- * gives a header, the number of bytes it still needs, or a typed error. What is read goes on into the configuration
- * and the tokenizer's files.
+ * Damaged headers of GGUF files: whatever the bytes, parsing gives a header, the number of bytes that it still needs, or
+ * a typed error. What is read goes on into the configuration, the layout and the tokenizer.
  */
-import { readFileSync } from 'node:fs';
 import { SternaError } from '../src/errors';
 import { type GgufHeader, parseGguf } from '../src/gguf';
-import { configFromGguf } from '../src/gguf-config';
+import { configFromGguf, hasInterleavedHeads } from '../src/gguf-config';
 import { textFromGguf } from '../src/gguf-text';
-import { createRandom } from '../src/sampler';
-import { ggufFile } from './gguf-header';
+import type { GgufValue } from '../src/gguf-values';
+import { createTokenizer } from '../src/tokenizer';
+import { below, mutateBytes, mutateText, numbers, pick, type Random } from './fuzz-mutate';
+import { ggufModels, type Header } from './fuzz-seeds';
+import { plan, type Target } from './fuzz-target';
+import { tryOut } from './fuzz-tokenizer';
+import { type Entry, ggufFile, type HeaderTensor } from './gguf-header';
 
-export interface FuzzResult {
-  headers: number;
-  needs: number;
-  errors: number;
-  /** Of the headers: models that would run, and tokenizers. */
-  models: number;
-  tokenizers: number;
-}
-
-/** A parse of these headers takes well below a millisecond: one of seconds does not end. */
-const mostMilliseconds = 5000;
-
-/** Real headers, without the weights, and the sizes of their files. */
-function seeds(): { bytes: Uint8Array; fileSize: number }[] {
-  const fixtures = ['i2_s', 'tq1_0', 'tq2_0'].map((name) => {
-    const file = readFileSync(new URL(`../e2e/fixtures/gguf/${name}.gguf`, import.meta.url));
-    const header = parseGguf(file, file.length, name);
-    if ('needs' in header) throw new Error(`${name}: incomplete`);
-    return { bytes: new Uint8Array(file.subarray(0, header.dataStart)), fileSize: file.length };
-  });
+/** A header with a value of every type. */
+function everyType(): Header {
   const pieces = ['<unk>', '<s>', '</s>', '<0x0A>', '▁', 'a', 'b', '▁a', 'ab', '▁ab'];
-  const small = ggufFile(
+  const bytes = ggufFile(
     [
       ['general.architecture', 'string', 'qwen3'],
       ['qwen3.block_count', 'u64', 1],
@@ -53,54 +38,82 @@ function seeds(): { bytes: Uint8Array; fileSize: number }[] {
     ],
     { alignment: 64 },
   );
-  return [...fixtures, { bytes: small, fileSize: small.length }];
+  return { bytes, fileSize: bytes.length };
 }
 
-/** Values that lengths, counts and types are wrong with. */
-const edges = [0n, 1n, 2n, 8n, 9n, 13n, 255n, 65_536n, 0x7fffffffn, 0xffffffffn, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n];
+const typeIds = { F32: 0, F16: 1, Q8_0: 8, Q6_K: 14, BF16: 30, TQ1_0: 34, TQ2_0: 35, I2_S: 36, Q2_0: 42 };
+const arrayTypes = [
+  [Uint8Array, 'u8[]'],
+  [Int32Array, 'i32[]'],
+  [Uint32Array, 'u32[]'],
+  [Float32Array, 'f32[]'],
+] as const;
 
-/** `bytes` damaged in one to four ways; `random` gives numbers from 0 to 1. */
-function mutate(original: Uint8Array, random: () => number): Uint8Array {
-  const below = (n: number) => Math.floor(random() * n);
-  let bytes = Uint8Array.from(original);
-  for (let left = 1 + below(4); left > 0; left--) {
-    if (bytes.length < 16) break;
-    const at = below(bytes.length - 8);
-    const view = new DataView(bytes.buffer);
-    switch (below(7)) {
+function entryOf(key: string, value: GgufValue): Entry {
+  if (typeof value === 'string') return [key, 'string', value];
+  if (typeof value === 'boolean') return [key, 'bool', value];
+  if (typeof value === 'number') return [key, Number.isInteger(value) ? 'i64' : 'f64', value];
+  if (Array.isArray(value)) return [key, 'string[]', value];
+  const type = arrayTypes.find(([Type]) => value instanceof Type)?.[1] ?? 'f64[]';
+  return [key, type, [...value]];
+}
+
+const whole = (random: Random): number =>
+  Math.min(2 ** 63 - 1024, Math.abs(Math.trunc(pick(random, numbers))) % 2 ** 63);
+
+/** A well-formed header that says something else: values, types, shapes, places and names. */
+function rewritten({ bytes, fileSize }: Header, random: Random): Uint8Array<ArrayBuffer> {
+  const header = parseGguf(bytes, fileSize, 'original');
+  if ('needs' in header) throw new Error('no whole header');
+  const { metadata, tensors: placed, dataStart } = header;
+  const entries = Object.entries(metadata).map(([key, value]) => entryOf(key, value));
+  const tensors = placed.map(({ name, type, shape, begin, end }): HeaderTensor => {
+    const typeId = typeIds[type as keyof typeof typeIds] ?? 77;
+    return { name, shape: [...shape], typeId, offset: begin - dataStart, bytes: end - begin };
+  });
+  for (let left = 1 + below(random, 3); left > 0; left--) {
+    const at = below(random, entries.length);
+    const [key, type, value] = entries[at]!;
+    const tensor = pick(random, tensors);
+    switch (below(random, 10)) {
       case 0:
-        bytes[at]! ^= 1 << below(8);
+        entries.splice(at, 1);
         break;
       case 1:
-        bytes[at] = below(256);
+        entries[at] = [key, pick(random, ['f64', 'f32']), pick(random, numbers)];
         break;
       case 2:
-        bytes = bytes.slice(0, below(bytes.length));
-        break;
       case 3:
-        view.setBigUint64(at, edges[below(edges.length)]!, true);
+        entries[at] = [key, pick(random, ['u8', 'u32', 'i64', 'bool']), whole(random) % 2 ** 53];
         break;
       case 4:
-        view.setUint32(at, Number(BigInt.asUintN(32, edges[below(edges.length)]!)), true);
+        entries[at] = [key, 'string', mutateText(typeof value === 'string' ? value : 'a text', random)];
         break;
-      case 5: {
-        // a piece of it again elsewhere
-        const from = below(bytes.length);
-        bytes.copyWithin(at, from, from + below(200));
+      case 5:
+        if (type === 'string[]') (value as string[])[below(random, value.length)] = mutateText(key, random);
+        else entries[at] = [key, 'string[]', ['a', key, '__proto__'].slice(below(random, 3))];
         break;
-      }
-      default: {
-        // a piece taken out, or put in twice
-        const length = below(64);
-        const rest = bytes.subarray(random() < 0.5 ? at + length : Math.max(0, at - length));
-        const spliced = new Uint8Array(at + rest.length);
-        spliced.set(bytes.subarray(0, at));
-        spliced.set(rest, at);
-        bytes = spliced;
-      }
+      case 6:
+        tensor.shape[below(random, tensor.shape.length)] = whole(random);
+        break;
+      case 7:
+        tensor.typeId = pick(random, [...Object.values(typeIds), 2, 3, 12, 99]);
+        break;
+      case 8:
+        if (random() < 0.5) tensor.offset = whole(random) % 2 ** 50;
+        else
+          tensor.name = pick(random, [
+            mutateText(tensor.name, random),
+            '__proto__',
+            'output.weight',
+            'rope_freqs.weight',
+          ]);
+        break;
+      default:
+        entries[at] = pick(random, entries);
     }
   }
-  return bytes;
+  return ggufFile(entries, tensors, { headerOnly: true });
 }
 
 /** The bytes that a header holds, about: texts of two bytes a character, 16 for each value and tensor. */
@@ -116,50 +129,54 @@ function weight({ metadata, tensors }: GgufHeader): number {
   return sum;
 }
 
-/** The typed error that `run` ends with, if any; anything else is thrown on. */
-function typedError(run: () => void): SternaError | undefined {
+/** The SternaError that `work` ends with, if any; anything else is thrown on. */
+function refusal(work: () => void): SternaError | undefined {
   try {
-    run();
+    work();
     return undefined;
   } catch (error) {
-    if (error instanceof SternaError && ['bad-file', 'unsupported'].includes(error.code)) return error;
+    if (error instanceof SternaError) return error;
     throw error;
   }
 }
 
-/** Parses `count` damaged headers. Throws if one of them ends in anything but the three ways, or too late, or too large. */
-export function fuzzGguf(seed: number, count: number): FuzzResult {
-  const random = createRandom(seed);
-  const originals = seeds();
-  const result: FuzzResult = { headers: 0, needs: 0, errors: 0, models: 0, tokenizers: 0 };
-  for (let i = 0; i < count; i++) {
-    const { bytes: original, fileSize } = originals[i % originals.length]!;
-    const bytes = mutate(original, random);
-    // half of them as the beginning of the file they were, half as whole files
-    const size = random() < 0.5 ? Math.max(fileSize, bytes.length) : bytes.length;
-    const where = `seed ${seed}, header ${i}`;
-    const start = performance.now();
-    let found: GgufHeader | { needs: number } | undefined;
-    const error = typedError(() => {
-      found = parseGguf(bytes, size, 'fuzz.gguf');
-    });
-    if (error) result.errors++;
-    else if ('needs' in found!) {
-      if (!(found.needs > bytes.length && found.needs <= size)) throw new Error(`${where}: needs ${found.needs}`);
-      result.needs++;
-    } else {
-      const header = found!;
-      if (weight(header) > 1024 + 4 * bytes.length) throw new Error(`${where}: ${weight(header)} bytes of header`);
-      const { metadata, tensors, dataStart } = header;
-      for (const { name, begin, end } of tensors) {
-        if (!(begin >= dataStart && end >= begin && end <= size)) throw new Error(`${where}: place of ${name}`);
+export function ggufTarget(): Target {
+  const originals = [...ggufModels(), everyType()];
+  const file = 'fuzz.gguf';
+  return {
+    name: 'gguf',
+    input(random) {
+      const original = pick(random, originals);
+      const { fileSize } = original;
+      if (random() < 0.5) {
+        const bytes = rewritten(original, random);
+        return { bytes, fileSize: bytes.length + fileSize - original.bytes.length };
       }
-      result.headers++;
-      if (!typedError(() => configFromGguf(metadata, tensors, 'fuzz.gguf'))) result.models++;
-      if (!typedError(() => textFromGguf(metadata, 512, 'fuzz.gguf'))) result.tokenizers++;
-    }
-    const took = performance.now() - start;
-    if (took > mostMilliseconds) throw new Error(`${where}: ${took} ms`);
-  }
-  return result;
+      const bytes = mutateBytes(original.bytes, random);
+      // half of them as the beginning of the file they were, half as whole files
+      return { bytes, fileSize: random() < 0.5 ? Math.max(fileSize, bytes.length) : bytes.length };
+    },
+    run(input) {
+      const [bytes, fileSize] = [input.bytes as Uint8Array, input.fileSize as number];
+      const header = parseGguf(bytes, fileSize, file);
+      if ('needs' in header) {
+        if (!(header.needs > bytes.length && header.needs <= fileSize)) throw new Error(`needs ${header.needs}`);
+        return 'needs more';
+      }
+      const { metadata, tensors, dataStart } = header;
+      if (weight(header) > 1024 + 4 * bytes.length) throw new Error(`${weight(header)} bytes of header`);
+      for (const { name, begin, end } of tensors) {
+        if (!(begin >= dataStart && end >= begin && end <= fileSize)) throw new Error(`place of ${name}`);
+      }
+      const noText = refusal(() => {
+        const text = textFromGguf(metadata, 512, file);
+        if ('json' in text) tryOut(createTokenizer(text.json, text.config));
+      });
+      const config = configFromGguf(metadata, tensors, file);
+      const files = [{ path: file, size: fileSize, dataStart, tensors }];
+      plan({ config, files, style: 'gguf', interleaved: hasInterleavedHeads(config) });
+      if (noText) throw noText;
+      return 'accepted';
+    },
+  };
 }

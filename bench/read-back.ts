@@ -45,6 +45,7 @@ const ggufTypes: Record<number, string> = {
   1: 'F16',
   2: 'Q4_0',
   8: 'Q8_0',
+  12: 'Q4_K',
   14: 'Q6_K',
   30: 'BF16',
   34: 'TQ1_0',
@@ -135,6 +136,17 @@ function floatAt(type: string, view: DataView, e: number): number {
       const block = 18 * Math.floor(e / 32);
       const code = (view.getUint8(block + 2 + (e % 16)) >> (e % 32 < 16 ? 0 : 4)) & 15;
       return Math.fround((code - 8) * half(block));
+    }
+    case 'Q4_K': {
+      const block = 144 * Math.floor(e / 256);
+      const i = e % 256;
+      const r = i >> 5; // run of 32
+      const byte = (k: number) => view.getUint8(block + 4 + k);
+      const scale = r < 4 ? byte(r) & 63 : (byte(r + 4) & 15) + 16 * (byte(r - 4) >> 6);
+      const least = r < 4 ? byte(r + 4) & 63 : (byte(r + 4) >> 4) + 16 * (byte(r) >> 6);
+      const code = (view.getUint8(block + 16 + 32 * (r >> 1) + (i % 32)) >> (4 * (r % 2))) & 15;
+      const product = Math.fround(Math.fround(half(block) * scale) * code);
+      return Math.fround(product - Math.fround(half(block + 2) * least));
     }
     case 'Q6_K': {
       const block = 210 * Math.floor(e / 256);

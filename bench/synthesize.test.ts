@@ -150,6 +150,7 @@ describe('GGUF', () => {
     ['BF16', 0],
     ['Q8_0', 0.005],
     ['Q6_K', 0.035],
+    ['Q4_K', 0.08],
     ['Q4_0', 0.15],
   ] as [FloatType, number][])('embedding in %s', (floats, allowed) => {
     const { files } = checkpointFiles(weights, { format: 'tq2_0', floats });

@@ -17,7 +17,7 @@ export type Format = SafetensorsOptions['form'] | GgufOptions['ternary'];
 export const safetensorsForms = ['multiply', 'divide', 'master'] as const;
 export const ggufForms = ['i2_s', 'i2_s-arm', 'tq1_0', 'tq2_0', 'q2_0-64', 'q2_0-128'] as const;
 
-export interface WriteOptions extends Partial<Pick<GgufOptions, 'name' | 'arch' | 'scaleTensors' | 'pre'>> {
+export interface WriteOptions extends Partial<Pick<GgufOptions, 'name' | 'arch' | 'scaleTensors' | 'pre' | 'more'>> {
   format: Format;
   /** Type of embedding and lm_head; in safetensors of all floats, and one of the first three. Default BF16, GGUF F16. */
   floats?: FloatType;

@@ -25,6 +25,8 @@ export interface GgufOptions {
   tokenizer?: TokenizerFiles;
   /** tokenizer.ggml.pre; null: none. Default by family. */
   pre?: string | null;
+  /** Metadata and tensors beside those of the family. */
+  more?: { metadata: Entry[]; tensors: TensorBytes[] };
 }
 
 /** A metadata entry: key, type, value. */
@@ -43,6 +45,7 @@ const tensorTypes = {
   F16: 1,
   Q4_0: 2,
   Q8_0: 8,
+  Q4_K: 12,
   Q6_K: 14,
   BF16: 30,
   TQ1_0: 34,
@@ -253,8 +256,9 @@ function fileOf(metadata: Entry[], tensors: TensorBytes[]): ByteFile {
 /** The GGUF files of a model. Throws for types that do not fit its widths or its groups. */
 export function ggufFiles(weights: Weights, options: GgufOptions): Record<string, ByteFile> {
   const arch = options.arch ?? archOf(weights.model);
-  const metadata = metadataOf(weights.model, arch, options);
-  const tensors = tensorsOf(weights, arch, options);
+  const { more = { metadata: [], tensors: [] } } = options;
+  const metadata = [...metadataOf(weights.model, arch, options), ...more.metadata];
+  const tensors = [...tensorsOf(weights, arch, options), ...more.tensors];
   const runs = cutTensors(tensors, options.parts);
   const files = runs.map((run, i) => {
     const split: Entry[] = [

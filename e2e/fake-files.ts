@@ -13,8 +13,8 @@ export interface Faults {
   cut?: { at: number; times?: number };
   /** Nothing more is sent from this byte on, but the connection stays open. */
   stall?: { at: number; times?: number };
-  /** This byte arrives with its lowest bit turned. */
-  flip?: { at: number; times?: number };
+  /** This byte arrives with the bits of the mask turned, by default the lowest. */
+  flip?: { at: number; mask?: number; times?: number };
   /** A status instead of an answer, with Retry-After in seconds if given. On the CDN host if that is named. */
   refuse?: { status: number; times?: number; retryAfter?: number | string; host?: 'cdn' };
   bytesPerSecond?: number;
@@ -142,20 +142,20 @@ async function sendBody(
 ): Promise<void> {
   const closed = new AbortController();
   response.on('close', () => closed.abort());
-  const inside = (fault: { at: number; times?: number } | undefined): fault is { at: number } =>
+  const inside = <T extends { at: number }>(fault: T | undefined): fault is T =>
     !!fault && fault.at >= from && fault.at < to;
   const cut = inside(faults.cut) && strikes(faults.cut) ? faults.cut.at : undefined;
   const stall = inside(faults.stall) && strikes(faults.stall) ? faults.stall.at : undefined;
-  const flip = inside(faults.flip) && strikes(faults.flip) ? faults.flip.at : undefined;
+  const flip = inside(faults.flip) && strikes(faults.flip) ? faults.flip : undefined;
   const end = Math.min(cut ?? to, stall ?? to);
   for (let at = from; at < end && !response.destroyed; ) {
     const { bytesPerSecond } = faults;
     const step = bytesPerSecond === undefined ? PIECE_BYTES : Math.max(1, Math.round(bytesPerSecond / 20));
     const next = Math.min(end, at + step);
     let piece = bytesOf(file, at, next);
-    if (flip !== undefined && flip >= at && flip < next) {
+    if (flip && flip.at >= at && flip.at < next) {
       piece = Buffer.from(piece);
-      piece[flip - at]! ^= 1;
+      piece[flip.at - at]! ^= flip.mask ?? 1;
     }
     const more = response.write(piece, (error) => {
       if (!error) log.sent += piece.length;

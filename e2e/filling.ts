@@ -1,12 +1,12 @@
 /** Checkpoints into a planned memory as src/loader.ts does it, but with every option of the plan, from bytes at hand. */
 import { type Description, describe } from '../src/describe';
 import { instantiateKernels } from '../src/kernels';
-import { writeRopeTables } from '../src/loader';
 import { createMemory, type Matrix, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';
 import { openOrigin } from '../src/origin';
 import { createPacker, fillPadding, type Packer, stagingOf } from '../src/packer';
 import { type Part, partsOf } from '../src/parts';
 import { createReport } from '../src/progress';
+import { writeRopeTables } from '../src/rope';
 import type { I2sOrder } from '../src/ternary';
 
 /** The files of a model by name. */
@@ -68,7 +68,7 @@ function prepare(
   const packer = createPacker(kernels, memory, plan, parts, staging, names, i2sOrder);
   const finish = (): void => {
     packer.finish();
-    writeRopeTables(kernels, plan);
+    writeRopeTables(kernels, memory, plan);
   };
   return { description, plan, parts, memory, packer, finish };
 }

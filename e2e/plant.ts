@@ -14,6 +14,7 @@ import {
   type TernaryMatrix,
   toBf16,
 } from '../src/reference';
+import { writeRopeTables } from '../src/rope';
 import { gaussian, pad, prng } from './kernel-lab';
 import type { MachineOptions } from './machine';
 
@@ -82,6 +83,9 @@ export function randomModel(config: ModelConfig, seed: number): ReferenceModel {
     ...(config.lmHead === 'untied' && { head: table() }),
     layers: Array.from({ length: config.layers }, layer),
     finalNorm: gains(hidden),
+    ...(config.ropeScaling?.kind === 'factors' && {
+      ropeFactors: Float32Array.from({ length: headDim / 2 }, () => 1 + 7 * random()),
+    }),
   };
 }
 
@@ -175,8 +179,6 @@ export function plantModel(model: ReferenceModel, kernels: Kernels, memory: WebA
     putMatrix(to.down, layer.down, residualScale);
   }
   putGain(plan.finalNorm, model.finalNorm);
-  for (let position = 0; position < plan.contextLength; position++) {
-    const at = position * plan.headDim * 2;
-    kernels.ropeTables(position, headDim, config.ropeTheta, plan.cosines + at, plan.sines + at);
-  }
+  for (const [i, factor] of (model.ropeFactors ?? []).entries()) floats[plan.ropeFactors / 4 + i] = factor;
+  writeRopeTables(kernels, memory, plan);
 }

@@ -1,15 +1,14 @@
 /** The offline store where a browser must be had whole: no room, no storage, killed while it writes, another browser. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { test as base, chromium, expect, type Page } from '@playwright/test';
+import { test as base, expect, type Page } from '@playwright/test';
 import { build, type Rolldown } from 'vite';
-import { systemBrowser } from '../scripts/browsers.mjs';
 import type { BackendName } from '../src/store-backend';
+import { type Running, startChromium } from './killable';
 
 const entry = fileURLToPath(new URL('./store-page.ts', import.meta.url));
 
@@ -192,38 +191,6 @@ test('the page and two workers use one store, either backend @firefox', async ({
     expect(seen).toEqual({ reads: Array(12).fill(true), checks: Array(3).fill({ damaged: 0 }), same: true, left: [] });
   }
 });
-
-interface Running {
-  child: ChildProcess;
-  page: Page;
-  kill(): Promise<void>;
-}
-
-/** A Chromium with a profile that stays, started so that its processes can be killed at once. */
-async function startChromium(profile: string): Promise<Running> {
-  const portFile = join(profile, 'DevToolsActivePort');
-  rmSync(portFile, { force: true });
-  const path = systemBrowser('chromium') ?? chromium.executablePath();
-  const flags = [
-    '--headless',
-    '--no-sandbox',
-    '--no-first-run',
-    '--remote-debugging-port=0',
-    `--user-data-dir=${profile}`,
-  ];
-  const child = spawn(path, [...flags, 'about:blank'], { detached: true, stdio: 'ignore' });
-  await expect.poll(() => existsSync(portFile) && readFileSync(portFile, 'utf8').includes('\n')).toBe(true);
-  const port = readFileSync(portFile, 'utf8').split('\n')[0];
-  const browser = await chromium.connectOverCDP(`http://127.0.0.1:${port}`);
-  const page = await browser.contexts()[0]!.newPage();
-  async function kill(): Promise<void> {
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    process.kill(-child.pid!, 'SIGKILL'); // the whole group
-    await gone;
-    await browser.close();
-  }
-  return { child, page, kill };
-}
 
 for (const backend of ['indexeddb', 'opfs'] as const) {
   test(`a browser that is killed while it writes keeps what it said it kept: ${backend}`, async ({ origin }) => {

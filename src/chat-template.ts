@@ -1,6 +1,7 @@
 /** Messages -> the prompt text of a model's chat template -> token ids. */
 import { Template } from '@huggingface/jinja';
-import { SternaError } from './errors';
+import { renderBounded } from './bounded-template';
+import { SternaError, shown } from './errors';
 import type { Message } from './protocol';
 import type { SpecialToken, Tokenizer } from './tokenizer';
 
@@ -30,7 +31,7 @@ const reason = (error: unknown) => (error instanceof Error ? error.message : Str
 
 /**
  * The prompt text. Only `role` and `content` of the messages reach the template.
- * Throws `unsupported` if the template cannot be compiled, `bad-input` if the messages are malformed or the template
+ * Throws `unsupported` if the template cannot be compiled or does too much (bounded-template.ts), `bad-input` if the messages are malformed or the template
  * refuses them (`raise_exception`), with its message.
  */
 export function renderChat(template: string, messages: Message[], variables: TemplateVariables): string {
@@ -42,13 +43,16 @@ export function renderChat(template: string, messages: Message[], variables: Tem
     throw new SternaError('unsupported', `the chat template cannot be compiled: ${reason(error)}`);
   }
   try {
-    return compiled.render({
+    const characters = messages.reduce((sum, { role, content }) => sum + role.length + content.length, 0);
+    const said = {
       messages: messages.map(({ role, content }) => ({ role, content })),
       bos_token: variables.bosToken,
       eos_token: variables.eosToken,
       add_generation_prompt: variables.addGenerationPrompt,
-    });
+    };
+    return renderBounded(compiled, said, characters);
   } catch (error) {
+    if (error instanceof SternaError) throw error;
     throw new SternaError('bad-input', `the chat template refused the messages: ${reason(error)}`);
   }
 }
@@ -67,7 +71,7 @@ export function templateOf(tokenizerConfig: unknown, jinjaFile?: string): string
   const template = entries.find((entry) => entry?.name === 'default')?.template;
   if (typeof template === 'string') return template;
   const expected = 'a string, or a list with a template named "default"';
-  throw new SternaError('bad-file', 'bad chat_template', { expected, got: JSON.stringify(found).slice(0, 80) });
+  throw new SternaError('bad-file', 'bad chat_template', { expected, got: shown(found) });
 }
 
 /** A pattern for any of the strings, the longest first; it matches nothing if there are none. */

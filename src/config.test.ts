@@ -75,6 +75,15 @@ const llama = {
 
 const quantization = (more: object) => ({ quantization_config: { ...bitnet.quantization_config, ...more } });
 
+const yarn = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 1024 };
+const llama3 = {
+  rope_type: 'llama3',
+  factor: 8,
+  original_max_position_embeddings: 8192,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+};
+
 function failure(change: object, generation?: unknown, base: object = bitnet): SternaError {
   try {
     parseConfig({ ...base, ...change }, generation, 'config.json');
@@ -218,6 +227,40 @@ describe('parseConfig', () => {
     expect(parseConfig({ ...bitnet, ...change }, undefined, 'config.json')).toMatchObject(expected);
   });
 
+  const linear = { kind: 'linear', factor: 4 };
+  const stretched = { kind: 'yarn', factor: 4, originalPositions: 1024, betaFast: 32, betaSlow: 1 };
+  test.each([
+    [{ rope_scaling: { type: 'linear', factor: 4 } }, linear],
+    [{ rope_parameters: { rope_type: 'linear', factor: 4 } }, linear],
+    // the older name goes first, and within it the newer key
+    [{ rope_scaling: { rope_type: 'linear', type: 'yarn', factor: 4 }, rope_parameters: yarn }, linear],
+    [{ rope_scaling: {}, rope_parameters: { rope_type: 'linear', factor: 4 } }, linear],
+    [{ rope_parameters: { rope_type: 'linear', factor: 1 } }, undefined],
+    [{ rope_parameters: { ...yarn, factor: 1 } }, undefined],
+    [{ rope_parameters: yarn }, { ...stretched, attentionFactor: 1, attentionLog: 0.1 }],
+    [{ rope_parameters: { ...yarn, attention_factor: 1.5 } }, { ...stretched, attentionFactor: 1.5, attentionLog: 0 }],
+    [
+      { rope_scaling: { ...yarn, beta_fast: 16, beta_slow: 2, truncate: true, mscale: null } },
+      { ...stretched, betaFast: 16, betaSlow: 2, attentionFactor: 1, attentionLog: 0.1 },
+    ],
+    [
+      { rope_scaling: { ...yarn, original_max_position_embeddings: undefined } },
+      { ...stretched, originalPositions: 4096, attentionFactor: 1, attentionLog: 0.1 },
+    ],
+    [
+      { rope_scaling: yarn, original_max_position_embeddings: 512 },
+      { ...stretched, originalPositions: 512, attentionFactor: 1, attentionLog: 0.1 },
+    ],
+    [{ rope_scaling: llama3 }, { kind: 'llama3', factor: 8, originalPositions: 8192, lowFactor: 1, highFactor: 4 }],
+  ])('stretches RoPE: %j', (change, expected) => {
+    expect(parseConfig({ ...bitnet, ...change }, undefined, 'config.json').ropeScaling).toEqual(expected);
+  });
+
+  test('a base beside the factors of RoPE goes before the one at top level', () => {
+    const change = { rope_parameters: { ...yarn, rope_theta: 1_000_000 } };
+    expect(parseConfig({ ...bitnet, ...change }, undefined, 'config.json').ropeTheta).toBe(1_000_000);
+  });
+
   test.each([
     ['model_type', { model_type: 'mistral' }, '"mistral"'],
     ['model_type', { model_type: 'qwen3' }, '"qwen3"'],
@@ -229,9 +272,14 @@ describe('parseConfig', () => {
     ['attention_bias', { attention_bias: true }, 'true'],
     ['mlp_bias', { mlp_bias: true }, 'true'],
     ['sliding_window', { sliding_window: 512 }, 512],
-    ['rope_type', { rope_scaling: { rope_type: 'llama3', factor: 8 } }, '"llama3"'],
-    ['type', { rope_scaling: { type: 'linear', factor: 2 } }, '"linear"'],
-    ['rope_type', { rope_parameters: { rope_type: 'yarn' } }, '"yarn"'],
+    ['rope_type', { rope_scaling: { rope_type: 'longrope', factor: 8 } }, '"longrope"'],
+    ['type', { rope_scaling: { type: 'dynamic', factor: 2 } }, '"dynamic"'],
+    ['rope_type', { rope_parameters: { rope_type: 'proportional' } }, '"proportional"'],
+    ['truncate', { rope_parameters: { ...yarn, truncate: false } }, 'false'],
+    ['mscale', { rope_parameters: { ...yarn, mscale: 1 } }, 1],
+    ['mscale_all_dim', { rope_parameters: { ...yarn, mscale_all_dim: 0.7 } }, 0.7],
+    ['beta_fast of YaRN', { rope_parameters: { ...yarn, beta_fast: 0.5 } }, 0.5],
+    ['RoPE base under YaRN', { rope_parameters: { ...yarn, rope_theta: 1 } }, 1],
     ['partial_rotary_factor', { rope_parameters: { partial_rotary_factor: 0.5 } }, 0.5],
     ['quantization_config', { quantization_config: undefined }, '"nothing"'],
     ['quant_method', quantization({ quant_method: 'gptq' }), '"gptq"'],
@@ -273,7 +321,7 @@ describe('parseConfig', () => {
     ['hidden_act', { hidden_act: 'relu2' }, '"relu2"'],
     ['attention_bias', { attention_bias: true }, 'true'],
     ['mlp_bias', { mlp_bias: true }, 'true'],
-    ['rope_type', { rope_scaling: { rope_type: 'llama3', factor: 8 } }, '"llama3"'],
+    ['rope_type', { rope_scaling: { rope_type: 'longrope', factor: 8 } }, '"longrope"'],
     ['head_dim', { head_dim: 99 }, 99],
     ['head_dim', { num_attention_heads: 60, head_dim: 276 }, 276], // 280 in memory: 16800 columns
     ['vocab_size', { vocab_size: 1_000_001 }, 1_000_001],
@@ -304,6 +352,11 @@ describe('parseConfig', () => {
     ['rope_theta', { rope_theta: -1 }],
     ['rope_theta', { rope_parameters: { rope_theta: Number.NaN } }],
     ['rope_parameters', { rope_parameters: 'default' }],
+    ['factor', { rope_parameters: { ...yarn, factor: 0.5 } }],
+    ['factor', { rope_scaling: { type: 'linear', factor: '4' } }],
+    ['attention_factor', { rope_parameters: { ...yarn, attention_factor: -1 } }],
+    ['original_max_position_embeddings', { rope_parameters: { ...yarn, original_max_position_embeddings: 0.5 } }],
+    ['high_freq_factor', { rope_scaling: { ...llama3, high_freq_factor: 1 } }],
     ['quantization_config', { quantization_config: 'bitnet' }],
     ['eos_token_id', { eos_token_id: 128_256 }],
     ['eos_token_id', { eos_token_id: [1, 'two'] }],
@@ -312,6 +365,14 @@ describe('parseConfig', () => {
     const error = failure(change);
     expect(error).toMatchObject({ code: 'bad-file', file: 'config.json' });
     expect(error.message).toContain(`bad ${field} (expected `);
+  });
+
+  test.each([
+    ['factor', { rope_scaling: { type: 'linear' } }],
+    ['factor', { rope_parameters: { rope_type: 'yarn' } }],
+    ['low_freq_factor', { rope_scaling: { ...llama3, low_freq_factor: undefined } }],
+  ])('does not say: %s %j', (field, change) => {
+    expect(failure(change)).toMatchObject({ code: 'bad-file', message: expect.stringContaining(`no ${field} `) });
   });
 
   test('names generation_config.json when that is wrong', () => {
@@ -356,4 +417,10 @@ describe('generationDefaults', () => {
       expect(() => generationDefaults(generation)).toThrow(/^generation_config.json: bad t.* got /);
     },
   );
+});
+
+test('values nested deeper than the stack are shown without them', () => {
+  const deep = JSON.parse(`${'['.repeat(20_000)}${']'.repeat(20_000)}`);
+  expect(failure({ hidden_size: deep })).toMatchObject({ code: 'bad-file', got: 'something deeply nested' });
+  expect(failure({ hidden_act: deep })).toMatchObject({ code: 'unsupported', got: 'something deeply nested' });
 });

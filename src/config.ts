@@ -1,4 +1,26 @@
-import { SternaError } from './errors';
+import { SternaError, shown } from './errors';
+
+/**
+ * How the inverse frequencies of RoPE are stretched, and what multiplies its cosines and sines: docs/model.md. Factors are
+ * at least 1.
+ */
+export type RopeScaling =
+  | { kind: 'linear'; factor: number }
+  | {
+      kind: 'yarn';
+      factor: number;
+      originalPositions: number;
+      betaFast: number; // rotations within originalPositions: with so many or more a pair is not stretched
+      betaSlow: number; // with so few or fewer it is stretched by the whole factor
+      /** Cosines and sines are multiplied by attentionFactor * (1 + attentionLog * ln factor). */
+      attentionFactor: number;
+      attentionLog: number;
+    }
+  | { kind: 'llama3'; factor: number; originalPositions: number; lowFactor: number; highFactor: number }
+  /** A divisor for each frequency, from a tensor. */
+  | { kind: 'factors' }
+  /** From one of two tensors: the second where the context is longer than originalPositions. */
+  | { kind: 'longrope'; originalPositions: number; attentionFactor: number };
 
 /** One record for every model the engine runs. Sizes are element counts. docs/model.md says what each switch does. */
 export interface ModelConfig {
@@ -13,6 +35,7 @@ export interface ModelConfig {
   vocab: number;
   maxPositions: number;
   ropeTheta: number;
+  ropeScaling?: RopeScaling | undefined;
   rmsNormEps: number;
   gate: 'relu2' | 'silu';
   subNorms: boolean; // RMSNorm before o_proj and down_proj
@@ -41,12 +64,6 @@ type Json = Record<string, unknown>;
 
 function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** A value as an error shows it: numbers as they are, the rest as JSON, cut to 60 characters. */
-function shown(value: unknown): string | number {
-  if (typeof value === 'number') return value;
-  return (JSON.stringify(value) ?? 'nothing').slice(0, 60);
 }
 
 /** The object at `key`; an empty one if the key is absent or null. */
@@ -84,6 +101,13 @@ export function numberAt<T>(
     throw new SternaError('bad-file', `bad ${key}`, { file, got: shown(value), expected });
   }
   return value;
+}
+
+/** A finite number within [least, most] that must be there. */
+export function requiredAt(json: Json, key: string, least: number, most: number, file: string): number {
+  const value = numberAt(json, key, least, most, undefined, file);
+  if (value !== undefined) return value;
+  throw new SternaError('bad-file', `no ${key}`, { file, got: 'nothing', expected: 'a number' });
 }
 
 /** The token ids at `key` (a number or an array of numbers), each within the vocabulary; undefined if absent. */
@@ -165,17 +189,61 @@ function readArchitecture(config: Json, file: string): Architecture {
   return found;
 }
 
-/** The RoPE base: transformers 5 keeps it in `rope_parameters`, older files at top level. */
-function readRopeTheta(config: Json, fallback: number, file: string): number {
-  const parameters = objectAt(config, 'rope_parameters', file);
-  for (const rope of [parameters, objectAt(config, 'rope_scaling', file)]) {
-    choice(rope, 'rope_type', 'default', ['default'], file);
-    choice(rope, 'type', 'default', ['default'], file);
-    choice(rope, 'partial_rotary_factor', 1, [1], file);
+/** The largest factor by which positions may be stretched. */
+export const mostStretch = 10_000;
+/** YaRN's own multiplier of cosines and sines is 1 + 0.1 ln factor. */
+export const yarnLog = 0.1;
+
+/**
+ * RoPE as transformers 5.18 reads it (modeling_rope_utils.py): `rope_scaling`, the older name, goes before
+ * `rope_parameters`, and a base within either before the one at top level.
+ */
+function readRope(
+  config: Json,
+  base: number,
+  maxPositions: number,
+  file: string,
+): Pick<ModelConfig, 'ropeTheta' | 'ropeScaling'> {
+  const older = objectAt(config, 'rope_scaling', file);
+  const rope = Object.keys(older).length ? older : objectAt(config, 'rope_parameters', file);
+  for (const of of [config, rope]) choice(of, 'partial_rotary_factor', 1, [1], file);
+  const theta = numberAt(config, 'rope_theta', 1, 1e12, base, file);
+  const ropeTheta = numberAt(rope, 'rope_theta', 1, 1e12, theta, file);
+  return { ropeTheta, ropeScaling: readRopeScaling(config, rope, maxPositions, file) };
+}
+
+const ropeTypes = ['default', 'linear', 'yarn', 'llama3'] as const;
+
+function readRopeScaling(config: Json, rope: Json, maxPositions: number, file: string): ModelConfig['ropeScaling'] {
+  const key = (rope.rope_type ?? undefined) === undefined ? 'type' : 'rope_type';
+  const kind = choice<(typeof ropeTypes)[number]>(rope, key, 'default', ropeTypes, file);
+  if (kind === 'default') return undefined;
+  const factor = requiredAt(rope, 'factor', 1, mostStretch, file);
+  if (kind === 'linear') return factor === 1 ? undefined : { kind, factor };
+  const original = sizeAt(rope, 'original_max_position_embeddings', limits.positions, file, maxPositions);
+  const originalPositions = sizeAt(config, 'original_max_position_embeddings', limits.positions, file, original);
+  if (kind === 'llama3') {
+    const lowFactor = requiredAt(rope, 'low_freq_factor', 1e-3, 1e6, file);
+    const highFactor = requiredAt(rope, 'high_freq_factor', 1e-3, 1e6, file);
+    if (highFactor <= lowFactor) {
+      const facts = { file, got: highFactor, expected: `more than low_freq_factor ${lowFactor}` };
+      throw new SternaError('bad-file', 'bad high_freq_factor', facts);
+    }
+    return factor === 1 ? undefined : { kind, factor, originalPositions, lowFactor, highFactor };
   }
-  choice(config, 'partial_rotary_factor', 1, [1], file);
-  const theta = numberAt(config, 'rope_theta', 1, 1e12, fallback, file);
-  return numberAt(parameters, 'rope_theta', 1, 1e12, theta, file);
+  choice(rope, 'truncate', true, [true], file);
+  for (const of of ['mscale', 'mscale_all_dim']) choice(rope, of, null, [null], file);
+  const attention = numberAt(rope, 'attention_factor', 1e-3, 1e3, undefined, file);
+  if (factor === 1 && (attention ?? 1) === 1) return undefined;
+  return {
+    kind,
+    factor,
+    originalPositions,
+    betaFast: numberAt(rope, 'beta_fast', 1e-3, 1e6, 32, file),
+    betaSlow: numberAt(rope, 'beta_slow', 1e-3, 1e6, 1, file),
+    attentionFactor: attention ?? 1,
+    attentionLog: attention === undefined ? yarnLog : 0,
+  };
 }
 
 /** Where a configuration keeps the sizes, for errors: config.json and GGUF have names of their own. */
@@ -208,6 +276,13 @@ export function checkSizes(config: ModelConfig, names: SizeNames, file: string):
   if (heads * Math.ceil(headDim / 8) * 8 > limits.width) {
     throw unsupported(names.headDim, headDim, `at most ${limits.width} elements in all ${heads} heads`, file);
   }
+  const { ropeScaling, ropeTheta } = config;
+  if (ropeScaling?.kind === 'yarn') {
+    const { betaFast, betaSlow } = ropeScaling;
+    // where the ramp of YaRN begins and ends comes out of these
+    if (ropeTheta <= 1) throw unsupported('RoPE base under YaRN', ropeTheta, 'more than 1', file);
+    if (betaFast < betaSlow) throw unsupported('beta_fast of YaRN', betaFast, `at least beta_slow, ${betaSlow}`, file);
+  }
   // attn_sub_norm has hidden_size gains and spans the joined heads
   if (config.subNorms && heads * headDim !== hidden) throw unsupported(names.headDim, headDim, hidden / heads, file);
 }
@@ -236,7 +311,7 @@ export function parseConfig(json: unknown, generation: unknown | undefined, file
   } else {
     scaleSense = readScaleSense(json, file);
   }
-  const ropeTheta = readRopeTheta(json, shape.ropeTheta, file);
+  const maxPositions = sizeAt(json, 'max_position_embeddings', limits.positions, file);
   const rmsNormEps = numberAt(json, 'rms_norm_eps', 1e-12, 0.1, shape.eps, file);
 
   const hidden = sizeAt(json, 'hidden_size', limits.width, file);
@@ -259,8 +334,8 @@ export function parseConfig(json: unknown, generation: unknown | undefined, file
     headDim: sizeAt(json, 'head_dim', limits.headDim, file, hidden / heads),
     ffn: sizeAt(json, 'intermediate_size', limits.width, file),
     vocab,
-    maxPositions: sizeAt(json, 'max_position_embeddings', limits.positions, file),
-    ropeTheta,
+    maxPositions,
+    ...readRope(json, shape.ropeTheta, maxPositions, file),
     rmsNormEps,
     gate,
     subNorms: shape.subNorms,

@@ -2,6 +2,8 @@
  * What a source holds, found out from its listing, its small files and the headers of its weight files: everything that
  * there is to know about a model but its weights. Plain data: the store keeps it beside the records.
  */
+
+import { sha256 as digestOf } from 'hash-wasm';
 import { hasSeveralScales, probedTensor } from './block-scales';
 import { templateOf } from './chat-template';
 import { generationDefaults, type ModelConfig, parseConfig } from './config';
@@ -29,6 +31,8 @@ export interface Description {
   /** Rows of queries and keys have the two halves of a head in turn (GGUF of Llama's architecture). */
   interleaved: boolean;
   files: WeightFile[];
+  /** Bytes of the text files that were read. */
+  textBytes: number;
   defaults: Pick<GenerateOptions, 'temperature' | 'topK' | 'topP'>;
   /** Why there is no tokenizer, where there is none. */
   noTokenizer?: string;
@@ -93,6 +97,7 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
     style: isOld ? 'hf-1bitllm' : 'hf',
     interleaved: false,
     files,
+    textBytes: origin.textBytes,
     defaults,
     ...(text ? {} : { noTokenizer: `${origin.address} has no tokenizer.json` }),
   };
@@ -124,7 +129,7 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
     if (await hasSeveralScales(source, probed, signal)) config.group = 128;
   }
   const inFile = textFromGguf(metadata, config.vocab, paths[0]!);
-  const ofFile = 'json' in inFile ? textOf(inFile.json, inFile.config) : undefined;
+  const ofFile = 'json' in inFile ? textOf(inFile.json, inFile.config, templateOf(inFile.config)) : undefined;
   const text = (await readText(origin, report)) ?? ofFile;
   const generation = await origin.json('generation_config.json');
   const ternary = tensors.find(({ name }) => /blk\.0\.ffn_down\.weight/.test(name));
@@ -136,6 +141,7 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
     style: 'gguf',
     interleaved: hasInterleavedHeads(config),
     files,
+    textBytes: origin.textBytes,
     defaults: generationDefaults(generation),
     ...('reason' in inFile && !text ? { noTokenizer: inFile.reason } : {}),
   };
@@ -153,7 +159,8 @@ async function readHeaders(
     const source = await required(origin, path, origin.open(path));
     const { head, tensors } = await read(source);
     const { size, sha256 } = source;
-    files.push({ path, size, ...(sha256 === undefined ? {} : { sha256 }), dataStart: head.length, tensors });
+    const digests = sha256 === undefined ? {} : { sha256, headSha256: await digestOf(head) };
+    files.push({ path, size, ...digests, dataStart: head.length, tensors });
     heads.push(head);
   }
   return { files, heads };
@@ -186,12 +193,10 @@ async function readText(origin: Origin, report: Report): Promise<TextFiles | und
   const tokenizer = await origin.json('tokenizer.json');
   if (tokenizer === undefined) return undefined;
   const config = await origin.json('tokenizer_config.json');
-  const jinja = templateOf(config) === undefined ? await origin.text('chat_template.jinja') : undefined;
-  return textOf(tokenizer, config, jinja);
+  return textOf(tokenizer, config, templateOf(config) ?? (await origin.text('chat_template.jinja')));
 }
 
-function textOf(tokenizer: unknown, config: unknown, jinja?: string): TextFiles {
-  const template = templateOf(config, jinja);
+function textOf(tokenizer: unknown, config: unknown, template: string | undefined): TextFiles {
   return { tokenizer, config, ...(template === undefined ? {} : { template }) };
 }
 
@@ -215,6 +220,5 @@ export async function versionOf(origin: Origin): Promise<string> {
     SMALL.includes(path) || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
   const read = origin.files.filter(({ path }) => isRead(path));
   const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? origin.version}`;
-  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(read.map(line).sort().join('\n')));
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return digestOf(read.map(line).sort().join('\n'));
 }

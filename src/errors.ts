@@ -70,3 +70,13 @@ export function fromRecord({ code, message, file, got, expected }: ErrorRecord):
   const error = new SternaError(code, message);
   return Object.assign(error, { file, got, expected });
 }
+
+/** A value of a file for an error: a number as it is, the rest as JSON, cut to 60 characters. */
+export function shown(value: unknown): string | number {
+  if (typeof value === 'number') return value;
+  try {
+    return (JSON.stringify(value) ?? 'nothing').slice(0, 60);
+  } catch {
+    return 'something deeply nested'; // more than the stack holds
+  }
+}

@@ -126,7 +126,46 @@ const cases: Case[] = [
   },
 ];
 
-describe.each(cases)('$name', ({ sizes, switches, precision }) => {
+const yarn = { kind: 'yarn', factor: 4, betaFast: 32, betaSlow: 1, attentionFactor: 1, attentionLog: 0.1 } as const;
+
+/** Original contexts are short, so that frequencies of every kind turn a good deal within the 40 positions. */
+const stretched: Case[] = [
+  {
+    name: 'Qwen3, YaRN',
+    sizes: { hidden: 128, layers: 2, heads: 4, kvHeads: 2, headDim: 64, ffn: 200, vocab: 70 },
+    switches: { ...qwen3, ropeScaling: { ...yarn, originalPositions: 1000 } },
+    precision: small,
+  },
+  {
+    name: 'Llama, YaRN with a multiplier of its own, heads of 12',
+    sizes: { hidden: 40, layers: 2, heads: 3, kvHeads: 1, headDim: 12, ffn: 36, vocab: 40 },
+    switches: { ...llama, ropeScaling: { ...yarn, originalPositions: 100, attentionFactor: 1.3, attentionLog: 0 } },
+    precision: exact,
+  },
+  {
+    name: 'Llama, stretched linearly',
+    sizes: { hidden: 64, layers: 2, heads: 4, kvHeads: 2, headDim: 16, ffn: 100, vocab: 40 },
+    switches: { ...llama, ropeScaling: { kind: 'linear', factor: 3 } },
+    precision: exact,
+  },
+  {
+    name: 'Llama 3.1',
+    sizes: { hidden: 64, layers: 2, heads: 2, kvHeads: 1, headDim: 32, ffn: 100, vocab: 40 },
+    switches: {
+      ...llama,
+      ropeScaling: { kind: 'llama3', factor: 8, originalPositions: 200, lowFactor: 1, highFactor: 4 },
+    },
+    precision: mixed,
+  },
+  {
+    name: 'Llama, frequencies divided by a tensor',
+    sizes: { hidden: 64, layers: 2, heads: 4, kvHeads: 2, headDim: 20, ffn: 100, vocab: 40 },
+    switches: { ...llama, ropeScaling: { kind: 'factors' } },
+    precision: exact,
+  },
+];
+
+describe.each([...cases, ...stretched])('$name', ({ sizes, switches, precision }) => {
   const config: ModelConfig = { ...plainSwitches, ...sizes, ...switches };
   const seed = config.hidden + config.ffn;
   const { vocab } = config;

@@ -40,7 +40,7 @@ function model(arch: string, types: Types = {}, keys: GgufMetadata = {}) {
     at += Math.ceil(bytes / 32) * 32;
   };
   const names = globalNames('gguf');
-  const tableBits: Record<string, number> = { F16: 16, Q2_0: bits, Q6_K: 6.5625 };
+  const tableBits: Record<string, number> = { F16: 16, Q2_0: bits, Q6_K: 6.5625, Q4_K: 4.5 };
   add(names.embedding, embedding, [300, 512], tableBits[embedding] ?? 16);
   add(names.finalNorm, 'F32', [512], 32);
   if (head) add(names.head, head, [300, 512], tableBits[head] ?? 16);
@@ -82,6 +82,63 @@ const common = {
 };
 const q2 = { linear: 'Q2_0', bits: 2.25, embedding: 'Q2_0' };
 
+/** What the published Ternary Bonsai 8B says of RoPE. */
+const bonsai = {
+  'qwen3.rope.scaling.type': 'yarn',
+  'qwen3.rope.scaling.factor': 4,
+  'qwen3.rope.scaling.original_context_length': 16_384,
+};
+
+/** A Llama-shaped model with tensors of 32 factors. */
+function readWith(names: string[], keys: GgufMetadata) {
+  const { metadata, tensors } = model('llama', {}, keys);
+  const factors = names.map((name) => ({ name, type: 'F32', shape: [32], begin: 0, end: 128 }));
+  return configFromGguf(metadata, [...tensors, ...factors], 'm.gguf');
+}
+
+describe('how RoPE is stretched', () => {
+  const yarn = { kind: 'yarn', factor: 4, originalPositions: 16_384, betaFast: 32, betaSlow: 1 };
+  const own = { ...yarn, attentionFactor: 1, attentionLog: 0.1 };
+
+  test.each([
+    [{}, own],
+    [{ 'qwen3.rope.scaling.attn_factor': 1.5 }, { ...own, attentionFactor: 1.5 }],
+    [
+      { 'qwen3.rope.scaling.yarn_beta_fast': 16, 'qwen3.rope.scaling.yarn_beta_slow': 2 },
+      { ...own, betaFast: 16, betaSlow: 2 },
+    ],
+    // what transformers and llama.cpp compute anyway, spelled out
+    [{ 'qwen3.rope.scaling.yarn_attn_factor': Math.fround(1 + 0.1 * Math.log(4)) }, own],
+    [{ 'qwen3.rope.scaling.yarn_attn_factor': 1, 'qwen3.rope.scaling.yarn_log_multiplier': 0 }, own],
+    [{ 'qwen3.rope.scaling.yarn_ext_factor': -1 }, own],
+    [{ 'qwen3.rope.scaling.original_context_length': undefined }, { ...own, originalPositions: 2048 }],
+    [{ 'qwen3.rope.scaling.factor': 1 }, undefined],
+    [{ 'qwen3.rope.scaling.type': 'linear' }, { kind: 'linear', factor: 4 }],
+    [{ 'qwen3.rope.scaling.type': 'none' }, undefined],
+  ])('%j', (change, expected) => {
+    const keys = Object.fromEntries(
+      Object.entries({ ...bonsai, ...change }).filter(([, value]) => value !== undefined),
+    );
+    expect(read('qwen3', q2, keys as GgufMetadata).ropeScaling).toEqual(expected);
+  });
+
+  test('linearly, by the old key or without a type', () => {
+    expect(read('llama', {}, { 'llama.rope.scale_linear': 8 }).ropeScaling).toEqual({ kind: 'linear', factor: 8 });
+    expect(read('llama', {}, { 'llama.rope.scaling.factor': 4 }).ropeScaling).toEqual({ kind: 'linear', factor: 4 });
+    expect(read('llama', {}, { 'llama.rope.scaling.factor': 0 }).ropeScaling).toBeUndefined();
+  });
+
+  test('by tensors', () => {
+    expect(readWith(['rope_freqs.weight'], {}).ropeScaling).toEqual({ kind: 'factors' });
+    const keys = { 'llama.rope.scaling.type': 'longrope', 'llama.rope.scaling.original_context_length': 1024 };
+    const both = ['rope_factors_long.weight', 'rope_factors_short.weight'];
+    const longrope = { kind: 'longrope', originalPositions: 1024, attentionFactor: 1 };
+    expect(readWith(both, keys).ropeScaling).toEqual(longrope);
+    const more = { ...keys, 'llama.rope.scaling.attn_factor': 1.25 };
+    expect(readWith(both, more).ropeScaling).toEqual({ ...longrope, attentionFactor: 1.25 });
+  });
+});
+
 describe('the configuration in a GGUF file', () => {
   test.each(['i2_s.gguf', 'i2_s-arm.gguf', 'tq1_0.gguf', 'tq2_0.gguf'])('%s: as that of the same model', (name) => {
     const file = fixture(`gguf/${name}`);
@@ -104,7 +161,7 @@ describe('the configuration in a GGUF file', () => {
   });
 
   test('Llama: no sub-norms, rows of heads interleaved', () => {
-    const config = read('llama', { embedding: 'Q6_K', head: 'Q6_K' }, { 'llama.rope.freq_base': 500_000 });
+    const config = read('llama', { embedding: 'Q4_K', head: 'Q6_K' }, { 'llama.rope.freq_base': 500_000 });
     expect(config).toEqual({ ...common, family: 'llama', lmHead: 'untied', ropeTheta: 500_000 });
     expect(hasInterleavedHeads(config)).toBe(true);
     const wide = { 'llama.attention.key_length': 128, 'llama.rope.dimension_count': 128 };
@@ -185,9 +242,9 @@ describe('what is refused, by name', () => {
     ],
     [
       'an embedding of another type',
-      () => read('llama', { embedding: 'Q4_K' }),
+      () => read('llama', { embedding: 'Q5_K' }),
       ternary,
-      /token_embd.weight.*F32.*got "Q4_K"/,
+      /token_embd.weight.*F32.*got "Q5_K"/,
     ],
     [
       'a ternary embedding in groups of another size',
@@ -213,12 +270,42 @@ describe('what is refused, by name', () => {
       /sliding_window.*got 4096/,
     ],
     [
-      'stretched RoPE',
-      () => read('qwen3', q2, { 'qwen3.rope.scaling.type': 'yarn' }),
+      'RoPE stretched in a way of its own',
+      () => read('qwen3', q2, { 'qwen3.rope.scaling.type': 'ntk' }),
       ternary,
-      /rope.scaling.type.*got "yarn"/,
+      /rope.scaling.type.*got "ntk"/,
     ],
-    ['linearly', () => read('llama', {}, { 'llama.rope.scaling.factor': 4 }), ternary, /rope.scaling.factor.*got 4/],
+    ['squeezed RoPE', () => read('llama', {}, { 'llama.rope.scaling.factor': 0.5 }), ternary, /factor.*got 0.5/],
+    [
+      'another multiplier of YaRN',
+      () => read('qwen3', q2, { ...bonsai, 'qwen3.rope.scaling.yarn_attn_factor': 1.5 }),
+      ternary,
+      /yarn_attn_factor.*1 or 1.13.*got 1.5/,
+    ],
+    [
+      'a part of YaRN',
+      () => read('qwen3', q2, { ...bonsai, 'qwen3.rope.scaling.yarn_ext_factor': 0.5 }),
+      ternary,
+      /yarn_ext_factor.*got 0.5/,
+    ],
+    [
+      "DeepSeek's YaRN",
+      () => read('qwen3', q2, { ...bonsai, 'qwen3.rope.scaling.yarn_log_multiplier': 0.1 }),
+      ternary,
+      /yarn_log_multiplier.*got 0.1/,
+    ],
+    [
+      'a multiplier without YaRN',
+      () => read('llama', {}, { 'llama.rope.scaling.attn_factor': 1.2 }),
+      ternary,
+      /attn_factor.*got 1.2/,
+    ],
+    [
+      'a factor that is no number',
+      () => read('qwen3', q2, { ...bonsai, 'qwen3.rope.scaling.factor': '4' }),
+      'bad-file',
+      /rope.scaling.factor.*got "4"/,
+    ],
     [
       'RoPE over a part of the head',
       () => read('llama', {}, { 'llama.rope.dimension_count': 32 }),
@@ -292,10 +379,14 @@ describe('what is refused, by name', () => {
     expect(run).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 
-  test('tensors that stretch RoPE', () => {
-    const { metadata, tensors } = model('llama');
-    tensors.push({ name: 'rope_freqs.weight', type: 'F32', shape: [32], begin: 0, end: 128 });
-    expect(() => configFromGguf(metadata, tensors, 'm.gguf')).toThrow(/RoPE scaling.*rope_freqs.weight/);
+  test.each([
+    [{ 'llama.rope.scaling.type': 'longrope' }, ['rope_freqs.weight']],
+    [{}, ['rope_factors_short.weight', 'rope_factors_long.weight']],
+    [{ 'llama.rope.scaling.type': 'yarn', 'llama.rope.scaling.factor': 4 }, ['rope_freqs.weight']],
+    [{ 'llama.rope.scaling.factor': 2 }, ['rope_freqs.weight']],
+    [{ 'llama.rope.scaling.type': 'yarn' }, ['rope_freqs.weight']],
+  ])('RoPE stretched twice, or by tensors of another kind: %j %j', (keys, names) => {
+    expect(() => readWith(names, keys)).toThrow(expect.objectContaining({ code: 'unsupported' }));
   });
 
   test('an embedding that is no matrix, or none', () => {

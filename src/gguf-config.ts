@@ -2,11 +2,23 @@
  * The configuration of a model in a GGUF file, from its metadata and its table of tensors. Keys and their meaning:
  * llama.cpp, src/llama-arch.cpp and src/models/.
  */
-import { checkSizes, choice, limits, type ModelConfig, numberAt, type SizeNames, sizeAt, unsupported } from './config';
+import {
+  checkSizes,
+  choice,
+  limits,
+  type ModelConfig,
+  mostStretch,
+  numberAt,
+  requiredAt,
+  type SizeNames,
+  sizeAt,
+  unsupported,
+  yarnLog,
+} from './config';
 import { SternaError } from './errors';
 import type { GgufMetadata } from './gguf';
 import { readTokens } from './gguf-tokens';
-import { globalNames, linears, tensorNames } from './names';
+import { globalNames, linears, ropeTensors, tensorNames } from './names';
 import type { TensorInfo } from './tensors';
 
 type Shape = Pick<ModelConfig, 'family' | 'gate' | 'subNorms' | 'qkNorm'>;
@@ -35,16 +47,13 @@ const neutral: [key: string, values: (number | boolean | string)[]][] = [
   ['final_logit_softcapping', [0]],
   ['use_parallel_residual', [false]],
   ['pooling_type', [0]],
-  ['rope.scaling.type', ['none', 'linear']],
-  ['rope.scaling.factor', [1, 0]],
-  ['rope.scale_linear', [1, 0]],
 ];
 const scaleKeys = ['embedding_scale', 'residual_scale', 'logit_scale'] as const;
 
 /** Types that the ternary matrices may have. */
 const ternaryTypes = ['I2_S', 'TQ1_0', 'TQ2_0', 'Q2_0'];
 /** Types that the embedding and lm_head may have besides. */
-const tableTypes = ['F32', 'F16', 'BF16', 'Q8_0', 'Q6_K', 'Q4_0'];
+const tableTypes = ['F32', 'F16', 'BF16', 'Q8_0', 'Q6_K', 'Q4_K', 'Q4_0'];
 
 const q2Bits = 2 + 16 / 64; // bits of a weight in groups of 64, with their scale
 
@@ -82,10 +91,6 @@ export function configFromGguf(metadata: GgufMetadata, tensors: TensorInfo[], fi
     if (!tensor) throw new SternaError('bad-file', 'tensor is missing', { file, got: 'none', expected: name });
     return tensor;
   };
-  for (const { name, type } of tensors) {
-    // factors that stretch RoPE (Llama 3.1, MiniCPM4)
-    if (/^rope_f(reqs|actors)/.test(name)) throw unsupported('RoPE scaling', `${name} ${type}`, 'none', file);
-  }
   const size = (key: string, most: number, fallback?: number): number =>
     sizeAt(metadata, `${arch}.${key}`, most, file, fallback);
 
@@ -111,6 +116,7 @@ export function configFromGguf(metadata: GgufMetadata, tensors: TensorInfo[], fi
   const headDim = size('attention.key_length', limits.headDim, hidden / heads);
   choice(metadata, `${arch}.attention.value_length`, headDim, [headDim], file);
   choice(metadata, `${arch}.rope.dimension_count`, headDim, [headDim], file);
+  const maxPositions = size('context_length', limits.positions);
   const config: ModelConfig = {
     ...shape,
     hidden,
@@ -120,9 +126,10 @@ export function configFromGguf(metadata: GgufMetadata, tensors: TensorInfo[], fi
     headDim,
     ffn: size('feed_forward_length', limits.width),
     vocab,
-    maxPositions: size('context_length', limits.positions),
+    maxPositions,
     ropeTheta: numberAt(metadata, `${arch}.rope.freq_base`, 1, 1e12, 10_000, file),
-    rmsNormEps: required(metadata, `${arch}.attention.layer_norm_rms_epsilon`, 1e-12, 0.1, file),
+    ropeScaling: readRopeScaling(metadata, arch, new Set(byName.keys()), maxPositions, file),
+    rmsNormEps: requiredAt(metadata, `${arch}.attention.layer_norm_rms_epsilon`, 1e-12, 0.1, file),
     lmHead: untied ? 'untied' : 'tied',
     ternaryEmbedding,
     group,
@@ -133,12 +140,6 @@ export function configFromGguf(metadata: GgufMetadata, tensors: TensorInfo[], fi
   };
   checkSizes(config, sizeNames(arch), file);
   return config;
-}
-
-function required(metadata: GgufMetadata, key: string, least: number, most: number, file: string): number {
-  const value = numberAt(metadata, key, least, most, undefined, file);
-  if (value !== undefined) return value;
-  throw new SternaError('bad-file', `no ${key}`, { file, got: 'nothing', expected: 'a number' });
 }
 
 function sizeNames(arch: Architecture): SizeNames {
@@ -195,8 +196,56 @@ function readScales(
   file: string,
 ): Pick<ModelConfig, 'embeddingScale' | 'residualScale' | 'logitScale'> {
   const [embeddingScale, residualScale, logitDivisor] = scaleKeys.map((key) => {
-    if (arch === 'minicpm') return required(metadata, `${arch}.${key}`, 1e-6, 1e6, file);
+    if (arch === 'minicpm') return requiredAt(metadata, `${arch}.${key}`, 1e-6, 1e6, file);
     return choice(metadata, `${arch}.${key}`, 1, [1], file);
   }) as [number, number, number];
   return { embeddingScale, residualScale, logitScale: 1 / logitDivisor };
+}
+
+/**
+ * How positions are stretched, as llama.cpp does it (llama-model.cpp, llama-context.cpp; rope_yarn in ggml's ops.cpp). It
+ * takes YaRN's multiplier 1 + 0.1 ln factor whatever `yarn_attn_factor` says, which some converters fill with another one:
+ * only values on which both agree are taken.
+ */
+function readRopeScaling(
+  metadata: GgufMetadata,
+  arch: Architecture,
+  names: Set<string>,
+  maxPositions: number,
+  file: string,
+): ModelConfig['ropeScaling'] {
+  const prefix = `${arch}.rope.scaling`;
+  const type = choice(metadata, `${prefix}.type`, 'linear', ['linear', 'none', 'yarn', 'longrope'], file);
+  const named = Object.entries(ropeTensors).filter(([, name]) => names.has(name));
+  for (const [kind, name] of named) {
+    if ((kind === 'factors') === (type === 'longrope'))
+      throw unsupported(`tensor ${name}`, name, `none with ${type}`, file);
+  }
+  const older = numberAt(metadata, `${arch}.rope.scale_linear`, 0, mostStretch, 1, file);
+  const given = numberAt(metadata, `${prefix}.factor`, 0, mostStretch, older, file);
+  const factor = type === 'none' || given === 0 ? 1 : given;
+  if (factor < 1) throw unsupported(`${prefix}.factor`, factor, 'at least 1', file);
+  if (factor !== 1 && (named.length || type === 'longrope')) {
+    throw unsupported(`${prefix}.factor`, factor, '1 beside tensors that stretch RoPE', file);
+  }
+  const attentionFactor = numberAt(metadata, `${prefix}.attn_factor`, 1e-3, 1e3, 1, file);
+  const originalPositions = sizeAt(metadata, `${prefix}.original_context_length`, limits.positions, file, maxPositions);
+  if (type === 'longrope') return { kind: type, originalPositions, attentionFactor };
+  if (type === 'yarn') {
+    if (named.length) throw unsupported('YaRN beside a tensor', named[0]![1], 'none', file);
+    choice(metadata, `${prefix}.yarn_ext_factor`, 1, [1, -1], file);
+    choice(metadata, `${prefix}.yarn_log_multiplier`, 0, [0], file);
+    const own = 1 + yarnLog * Math.log(factor);
+    const stated = numberAt(metadata, `${prefix}.yarn_attn_factor`, 0, 1e3, 1, file);
+    if (stated !== 1 && Math.abs(stated - own) > 1e-5) {
+      throw unsupported(`${prefix}.yarn_attn_factor`, stated, `1 or ${own}`, file);
+    }
+    const betaFast = numberAt(metadata, `${prefix}.yarn_beta_fast`, 1e-3, 1e6, 32, file);
+    const betaSlow = numberAt(metadata, `${prefix}.yarn_beta_slow`, 1e-3, 1e6, 1, file);
+    if (factor === 1 && attentionFactor === 1) return undefined;
+    return { kind: type, factor, originalPositions, betaFast, betaSlow, attentionFactor, attentionLog: yarnLog };
+  }
+  if (attentionFactor !== 1) throw unsupported(`${prefix}.attn_factor`, attentionFactor, 1, file);
+  if (named.length) return { kind: 'factors' };
+  return factor === 1 ? undefined : { kind: 'linear', factor };
 }

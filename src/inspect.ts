@@ -1,15 +1,14 @@
 /** What a source holds, and what it would cost to load it, before anything large is downloaded. */
-
 import { countParameters } from './config';
-import { SternaError } from './errors';
-import { findModel, type KeptDescription } from './loader';
+import type { SternaError } from './errors';
+import { findModel, isOfUse, type KeptDescription, storedTextSize } from './loader';
+import type { StoredModel } from './manifest';
 import type { KernelName } from './memory';
 import { checkOptions, layOut, lmHeadOf, sharing, threadCount } from './options';
-import { storedSize } from './parts';
+import { exactTables, storedSize } from './parts';
 import { createReport } from './progress';
 import type { Inspection, LoadRequest } from './protocol';
-import { openStore } from './store';
-import { RECORD_BYTES } from './weights';
+import { EXACT, exactBytesMissing, RECORD_BYTES } from './weights';
 
 /**
  * Reads listing, configuration and headers of a source; where it is in the store already, that suffices.
@@ -23,34 +22,33 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
     createReport(() => {}),
     signal,
   );
-  const { description, key } = found;
+  const { description, store, key } = found;
   const { config, files, version } = description;
-  const store = found.store ?? (await openStore());
-  const model = key === '' ? undefined : await store?.find(key, version);
-  const textBytes = found.text ? JSON.stringify(found.text).length : 0;
-  const totalBytes = files.reduce((sum, { size }) => sum + size, 0) + textBytes;
+  const wanted = lmHeadOf(checked.lmHead, config);
+  const stored = await store?.find(key, version);
+  const model = stored && isOfUse(stored, wanted) ? stored : undefined;
+  const weightBytes = files.reduce((sum, { size }) => sum + size, 0);
+  const totalBytes = weightBytes + description.textBytes;
   const obstacles: string[] = [];
 
   const here = sharing();
   // every kernel wants about the same memory; dot16 stands for them
-  const how = { kernel: 'dot16' as KernelName, ...threadCount(checked.threads, config, here), shared: here.shared };
-  const tables = (model?.description as KeptDescription | undefined)?.tables ?? lmHeadOf(checked.lmHead, config);
-  let [storedBytes, memoryBytes] = [model?.expectedBytes ?? 0, 0];
-  try {
-    const { plan, parts } = layOut(description, checked, how, RECORD_BYTES, tables);
-    storedBytes = storedSize(parts) + textBytes;
-    memoryBytes = plan.bytes;
-    probeMemory(plan.bytes);
-  } catch (error) {
-    if (!(error instanceof SternaError) || error.code !== 'out-of-memory') throw error;
-    obstacles.push(
-      `memory: ${inGb(Number(error.got) || Number(error.expected))} are needed, more than this browser gives`,
-    );
-  }
-  if (store && checked.cache && key !== '' && !model?.complete) {
-    const missing = storedBytes - (model?.bytes ?? 0);
-    const { free } = await store.estimate();
-    if (free < missing) obstacles.push(`storage: ${inGb(missing)} are needed, ${inGb(free)} are free`);
+  const { threads } = threadCount(checked.threads, config, here);
+  const how = { kernel: 'dot16' as KernelName, threads, shared: here.shared, mostBytes: Number.POSITIVE_INFINITY };
+  const tables = (model?.description as KeptDescription | undefined)?.tables ?? wanted;
+  const { plan, parts } = layOut(description, checked, how, RECORD_BYTES, tables);
+  if (!memoryIsGiven(plan.bytes)) obstacles.push(`memory: the browser does not give ${inGb(plan.bytes)}`);
+
+  const needsExact = tables === 'int8' && wanted === 'bf16';
+  const exact = needsExact || model?.extra[EXACT] ? exactTables(parts) : [];
+  const storedBytes = storedSize(parts) + storedSize(exact) + storedTextSize(found.text);
+  const missing = storedBytes - (model?.bytes ?? 0);
+  if (store && missing > 0) {
+    await store.needRoom(missing, description.name).catch((error: SternaError) => {
+      if (error.code !== 'quota') throw error;
+      const { got } = error;
+      obstacles.push(`storage: ${inGb(missing)} are needed, ${typeof got === 'number' ? inGb(got) : got} are free`);
+    });
   }
   return {
     name: description.name,
@@ -59,9 +57,9 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
     format: description.format,
     parameters: countParameters(config),
     totalBytes,
-    downloadBytes: model?.complete ? 0 : totalBytes - (model ? bytesDone(model) + (model.text?.bytes ?? 0) : 0),
+    downloadBytes: model ? weightBytes - bytesDone(model) + exactBytesMissing(model, exact) : totalBytes,
     storedBytes,
-    memoryBytes,
+    memoryBytes: plan.bytes,
     cached: model?.complete ? 'complete' : model && model.records.length > 0 ? 'partly' : 'no',
     hasTokenizer: found.text !== undefined,
     obstacles,
@@ -71,18 +69,14 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
 const inGb = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
 
 /** Bytes of the files that records have been made of. */
-const bytesDone = ({ records }: { records: { from: number; to: number }[] }): number =>
-  records.reduce((sum, { from, to }) => sum + to - from, 0);
+const bytesDone = ({ records }: StoredModel): number => records.reduce((sum, { from, to }) => sum + to - from, 0);
 
 /** Whether the browser would give so much memory: reserving it costs nothing, and it is let go at once. */
-function probeMemory(bytes: number): void {
+function memoryIsGiven(bytes: number): boolean {
   const pages = Math.ceil(bytes / 65536);
   try {
-    new WebAssembly.Memory({ initial: pages, maximum: pages });
+    return new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer.byteLength === bytes;
   } catch {
-    throw new SternaError('out-of-memory', 'the browser refuses the memory for the model, in bytes', {
-      got: 'refused',
-      expected: bytes,
-    });
+    return false;
   }
 }

@@ -4,18 +4,20 @@
  */
 import { countParameters } from './config';
 import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
-import { SternaError } from './errors';
+import type { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
-import { chooseKernel, instantiateKernels, type KernelChoice, type Kernels } from './kernels';
-import { ABORT, createMemory, type MemoryPlan, REQUEST } from './memory';
+import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
+import type { StoredModel } from './manifest';
+import { ABORT, createMemory, REQUEST } from './memory';
 import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
 import { createPacker, fillPadding, type Packer } from './packer';
-import { storedSize } from './parts';
+import { exactTables, storedSize } from './parts';
 import { type Pool, type Spawn, startPool } from './pool';
 import { createReport, type Report } from './progress';
 import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
-import { openStore, type Store, type StoredModel } from './store';
+import { writeRopeTables } from './rope';
+import { openStore, type Store } from './store';
 import { withLock } from './store-lock';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
@@ -23,6 +25,7 @@ import {
   downloadExactTables,
   downloadWeights,
   EXACT,
+  exactBytesMissing,
   type Filling,
   RECORD_BYTES,
   type Resume,
@@ -72,31 +75,25 @@ export async function findModel(
   const key = sourceKey(source);
   const store = cache && key !== '' ? await openStore() : undefined;
   report('config');
-  const opened = await openOrigin(source, signal, ({ reason, attempt, tries }) =>
-    report.retry(`${reason}, try ${attempt} of ${tries}`),
+  const opened = await openOrigin(source, signal, ({ file, reason, attempt, tries }) =>
+    report.retry(file, `${reason} (try ${attempt} of ${tries})`),
   ).catch((error: SternaError) => error);
-  if (opened instanceof Error) {
-    // a hub that is down, or a repository that is gone, is no reason to refuse what is here
-    const mayHelp = opened.code === 'offline' || opened.code === 'download';
-    const model = mayHelp ? await store?.find(key) : undefined;
-    if (!store || !model?.complete) throw opened;
-    return { ...(await readDescription(store, model)), heads: undefined, origin: undefined, key, store };
-  }
-  const model = await store?.find(key, await versionOf(opened));
-  if (store && model) {
-    const known = await readDescription(store, model);
-    if (known.text || !model.text) return { ...known, heads: undefined, origin: opened, key, store };
-  }
-  return { ...(await describe(opened, signal, report)), origin: opened, key, store };
+  const origin = opened instanceof Error ? undefined : opened;
+  // a hub that is down, or a repository that is gone, is no reason to refuse what is here
+  if (opened instanceof Error && opened.code !== 'offline' && opened.code !== 'download') throw opened;
+  const model = await store?.find(key, origin && (await versionOf(origin)));
+  const known = store && model && (origin || model.complete) ? await readDescription(store, model) : undefined;
+  if (known) return { ...known, heads: undefined, origin, key, store };
+  if (opened instanceof Error) throw opened;
+  return { ...(await describe(opened, signal, report)), origin, key, store };
 }
 
-/** The text is undefined where it is damaged: the tokenizer files are then read from the source again. */
+/** Undefined where the text is missing or damaged: the tokenizer files are then read from the source again. */
 async function readDescription(store: Store, model: StoredModel) {
+  const description = model.description as KeptDescription;
+  if (description.noTokenizer !== undefined) return { description, text: undefined };
   const text = await store.readText(model);
-  return {
-    description: model.description as KeptDescription,
-    text: text === undefined ? undefined : (JSON.parse(text) as TextFiles),
-  };
+  return text === undefined ? undefined : { description, text: JSON.parse(text) as TextFiles };
 }
 
 /** Everything that a load passes from step to step. */
@@ -109,6 +106,8 @@ interface Loading {
   report: Report;
   signal: AbortSignal;
   times: LoadTimes;
+  /** Once it is there: what begins to fill may have to begin once more. */
+  memory?: WebAssembly.Memory;
 }
 
 interface Filled {
@@ -165,7 +164,7 @@ export async function loadModel(
   let i2sOrder = isI2s ? filled.order : undefined;
   if (isI2s && !i2sOrder) {
     i2sOrder = await chooseI2sOrder(pool, memory, tokenizer, packer);
-    if (filled.kept) await keepOrder(filled.kept, i2sOrder);
+    if (filled.kept) await keepOrder(filled.kept, i2sOrder, signal);
   }
   times.start = performance.now() - started;
   const info: ModelInfo = {
@@ -198,81 +197,103 @@ export async function loadModel(
   return { info, memory, shared, pool, tokenizer, chatTemplate, stopTokens, words };
 }
 
-async function keepOrder({ store, model }: NonNullable<Filling['kept']>, i2sOrder: I2sOrder): Promise<void> {
-  model.description = { ...(model.description as KeptDescription), i2sOrder };
-  await store.finish(model);
+async function keepOrder({ store, model }: NonNullable<Filling['kept']>, i2sOrder: I2sOrder, signal: AbortSignal) {
+  await withLock(model.key, signal, async () => {
+    const now = await store.find(model.key, model.version);
+    if (!now?.complete) return; // removed meanwhile
+    now.description = { ...(now.description as KeptDescription), i2sOrder };
+    await store.finish(now);
+  });
 }
 
-/** Weights into a new memory. What has to be downloaded is downloaded by one tab alone. */
+/** Weights into a new memory. A whole model is read by any number of tabs; one alone downloads, or mends it. */
 async function fill(loading: Loading): Promise<Filled> {
   const { found, signal, report } = loading;
   const { store, key, description } = found;
-  if (!store) return fillFrom(loading, undefined);
+  if (!store) return (await fillFrom(loading, undefined, true))!;
+  const waiting = (): void => report('waiting');
   const stored = (): Promise<StoredModel | undefined> => store.find(key, description.version);
-  const isComplete = (await stored())?.complete === true;
-  const work = async (): Promise<Filled> => fillFrom(loading, await stored());
-  // tabs that only read do not wait for each other, but a model is not deleted under them
-  return withLock(key, signal, work, () => report('waiting'), isComplete ? 'shared' : 'exclusive');
+  const readOnly = async (): Promise<Filled | undefined> => {
+    const model = await stored();
+    return model?.complete ? fillFrom(loading, model, false) : undefined;
+  };
+  const read = await withLock(key, signal, readOnly, waiting, 'shared');
+  if (read) return read;
+  return (await withLock(key, signal, async () => fillFrom(loading, await stored(), true), waiting))!;
 }
 
-async function fillFrom(loading: Loading, stored: StoredModel | undefined): Promise<Filled> {
+/** Undefined if something has to be written, and may not be. */
+async function fillFrom(
+  loading: Loading,
+  stored: StoredModel | undefined,
+  alone: boolean,
+): Promise<Filled | undefined> {
   const { found, options, choice, threads, shared, report, signal, times } = loading;
-  const { description, store, origin } = found;
+  const { description, store, origin, text } = found;
   const wanted = lmHeadOf(options.lmHead, description.config);
-  const tables = (stored?.description as KeptDescription | undefined)?.tables ?? wanted;
-  if (store && stored && !stored.complete && tables === 'int8' && wanted === 'bf16') {
-    await store.discard(stored); // a download of the other form cannot be gone on with
-    return fillFrom(loading, undefined);
+  if (store && stored && !isOfUse(stored, wanted)) {
+    await store.discard(stored);
+    return fillFrom(loading, undefined, alone);
   }
+  const tables = (stored?.description as KeptDescription | undefined)?.tables ?? wanted;
   const how = { kernel: choice.kernel, threads, shared };
   const layout = layOut(description, options, how, RECORD_BYTES, tables);
   const { plan, parts, staging } = layout;
-  const model = stored ?? (store && (await begin(loading, store, storedSize(parts), tables)));
+  const exact = tables === 'int8' && wanted === 'bf16' ? exactTables(parts) : [];
+  const lacksText = stored && text && found.heads && (await store?.readText(stored)) === undefined;
+  if (!alone && (lacksText || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
+  if (lacksText) await store?.writeText(stored, JSON.stringify(text));
+  if (loading.memory?.buffer.byteLength !== plan.bytes) loading.memory = createMemory(plan.bytes, shared);
+  const { memory } = loading;
+  const bytes = storedSize(parts) + storedSize(exact) + storedTextSize(text);
+  if (store && bytes > (stored?.bytes ?? 0)) await store.needRoom(bytes - (stored?.bytes ?? 0), description.name);
+  const model = stored ?? (store && (await begin(loading, store, bytes, tables)));
   const kept = store && model && { store, model };
-  found.text = undefined; // the tokenizer is made and the text is kept: tens of MB, while memory is needed for the weights
   const order = options.i2sOrder === 'auto' ? (model?.description as KeptDescription)?.i2sOrder : options.i2sOrder;
 
-  const memory = createMemory(plan.bytes, shared);
   const kernels = instantiateKernels(choice.module, memory);
   kernels.writeConstants();
   fillPadding(memory, plan);
   const names = description.files.map(({ path }) => path);
   const packer = createPacker(kernels, memory, plan, parts, staging, names, order ?? 'x86');
-  const filling: Filling = { description, heads: found.heads ?? [], packer, origin, kept, signal, report, times };
+  const heads = [...(found.heads ?? [])];
+  const filling: Filling = { description, heads, packer, origin, kept, alone, signal, report, times };
   const fromStore = model?.complete === true;
-  await restoreWeights(filling);
+  if (!(await restoreWeights(filling))) return undefined;
   if (!fromStore) {
     await downloadWeights(filling, (model?.state as Resume | undefined) ?? { file: 0, offset: 0 });
     if (kept) await kept.store.finish(kept.model);
   } else await kept?.store.touch(kept.model);
-  if (tables === 'int8' && wanted === 'bf16') {
-    const exact = parts
-      .filter(({ place }) => place.kind === 'table')
-      .map((part) => ({ ...part, storedBytes: part.cols * 2 }));
-    const exactPacker = createPacker(kernels, memory, plan, exact, staging, names, 'x86');
-    await restoreWeights({ ...filling, packer: exactPacker }, EXACT);
-    await downloadExactTables({ ...filling, packer: exactPacker }, exact);
+  if (exact.length > 0) {
+    const fillingExact = { ...filling, packer: createPacker(kernels, memory, plan, exact, staging, names, 'x86') };
+    if (!(await restoreWeights(fillingExact, EXACT))) return undefined;
+    if (!kept || exactBytesMissing(kept.model, exact) > 0) {
+      await downloadExactTables(fillingExact, exact);
+      await kept?.store.finish(kept.model);
+    }
   }
   packer.finish();
-  writeRopeTables(kernels, plan);
+  writeRopeTables(kernels, memory, plan);
   return { layout, memory, packer, order, kept, fromStore };
 }
 
-/** Begins to keep a model, if there is room for it. */
+/** Bytes of the tokenizer files in the store. */
+export const storedTextSize = (text: TextFiles | undefined): number =>
+  text ? new TextEncoder().encode(JSON.stringify(text)).length : 0;
+
+/** Whether what is stored can be loaded or gone on with: exact tables are only fetched for a model that is whole. */
+export const isOfUse = ({ complete, description }: StoredModel, wanted: 'bf16' | 'int8'): boolean =>
+  complete || wanted === 'int8' || (description as KeptDescription).tables === 'bf16';
+
+/** Begins to keep a model. */
 async function begin(
   { found, signal }: Loading,
   store: Store,
-  recordBytes: number,
+  expectedBytes: number,
   tables: 'bf16' | 'int8',
 ): Promise<StoredModel> {
   const { key, description, text } = found;
   const textJson = text && JSON.stringify(text);
-  const expectedBytes = recordBytes + (textJson?.length ?? 0);
-  const { free } = await store.estimate();
-  if (free < expectedBytes) {
-    const facts = { file: description.name, got: free, expected: expectedBytes };
-    throw new SternaError('quota', "the browser's storage has not enough room, in bytes", facts);
-  }
   const { version, name } = description;
   const state: Resume = { file: 0, offset: 0 };
   const kept: KeptDescription = { ...description, tables };
@@ -280,15 +301,6 @@ async function begin(
   signal.throwIfAborted();
   if (textJson !== undefined) await store.writeText(model, textJson);
   return model;
-}
-
-/** Cosines and sines of every position. */
-export function writeRopeTables(kernels: Kernels, plan: MemoryPlan): void {
-  const { headDim, config, contextLength, cosines, sines } = plan;
-  for (let position = 0; position < contextLength; position++) {
-    const at = (position * headDim * 4) / 2;
-    kernels.ropeTables(position, config.headDim, config.ropeTheta, cosines + at, sines + at);
-  }
 }
 
 /** A few passes of either size, so that the browser's optimising compiler has seen the kernels. */

@@ -84,6 +84,8 @@ function loaded(plan: MemoryPlan): Region[] {
     ...headRegions('embedding', plan.embedding, hidden),
     ...(plan.head === plan.embedding ? [] : headRegions('head', plan.head, hidden)),
     ['finalNorm', plan.finalNorm, hidden * 4],
+    ['ropeFrequencies', plan.ropeFrequencies, plan.headDim * 2],
+    ...(plan.ropeFactors ? [['ropeFactors', plan.ropeFactors, plan.config.headDim * 4] as Region] : []),
     ['cosines', plan.cosines, tables],
     ['sines', plan.sines, tables],
   ];
@@ -142,6 +144,7 @@ describe.each([
   ['Llama', llama],
   ['Bonsai', bonsai],
   ['Bonsai, untied', { ...bonsai, lmHead: 'untied' }],
+  ['longrope', { ...llama, ropeScaling: { kind: 'longrope', originalPositions: 100, attentionFactor: 1 } }],
 ] as [string, ModelConfig][])('%s', (_, config) => {
   test.each(['bf16', 'int8'] as const)('nothing lies over anything else, %s', (lmHead) => {
     const plan = planMemory(config, { ...options, lmHead });

@@ -98,6 +98,8 @@ export interface MemoryPlan {
   finalNorm: number; // f32[hidden]
   embedding: HeadPlan;
   head: HeadPlan; // the same record as embedding where they are tied
+  ropeFrequencies: number; // f32[headDim / 2]: radians a position
+  ropeFactors: number; // f32[true headDim / 2] divisors of the frequencies, of longrope short then long; 0 without
   cosines: number; // f32[contextLength, headDim / 2]
   sines: number;
   rowTokens: number; // i32[maxRows]: the rows of the pass
@@ -166,15 +168,17 @@ export interface PlanOptions {
   lmHead: 'bf16' | 'int8';
   /** Least bytes at plan.staging. Default: enough for one row of any tensor as float32. */
   stagingBytes?: number;
+  /** Most bytes of all. Default: the 4 GiB of wasm32. */
+  mostBytes?: number;
 }
 
 /**
  * Plans the memory of a model.
- * @throws SternaError `out-of-memory` if it does not fit the 4 GiB of wasm32
+ * @throws SternaError `out-of-memory` if it does not fit
  */
 export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPlan {
   const { hidden, ffn, heads, kvHeads, vocab, group, subNorms, qkNorm } = config;
-  const { kernel, threads, contextLength, sequences, maxRows } = options;
+  const { kernel, threads, contextLength, sequences, maxRows, mostBytes = MAX_BYTES } = options;
   const headDim = paddedHeadDim(config.headDim);
   let top = FIRST_FREE;
   /** Reserves bytes; regions begin on cache lines of their own. */
@@ -238,6 +242,9 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const ternaryBytes = [...matrices, ...ternaryHeads].reduce((sum, m) => sum + bytesOf(m), 0);
 
   const finalNorm = floats(hidden);
+  const ropeFrequencies = floats(headDim / 2);
+  const factorTables = { factors: 1, longrope: 2 }[config.ropeScaling?.kind as string] ?? 0;
+  const ropeFactors = factorTables && floats((factorTables * config.headDim) / 2);
   const cosines = floats((contextLength * headDim) / 2);
   const sines = floats((contextLength * headDim) / 2);
   // From here on lies what only passes use.
@@ -285,6 +292,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     finalNorm,
     embedding,
     head,
+    ropeFrequencies,
+    ropeFactors,
     cosines,
     sines,
     rowTokens: take(maxRows * 4),
@@ -328,10 +337,10 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   };
   top = Math.max(top, plan.staging + plan.stagingBytes);
   plan.bytes = pad(top, PAGE);
-  if (plan.bytes > MAX_BYTES) {
+  if (plan.bytes > mostBytes) {
     throw new SternaError('out-of-memory', 'the model and its context do not fit WebAssembly memory, in bytes', {
       got: plan.bytes,
-      expected: `at most ${MAX_BYTES}`,
+      expected: `at most ${mostBytes}`,
     });
   }
   return plan;

@@ -68,6 +68,13 @@ export function globalNames(style: NameStyle): { embedding: string; finalNorm: s
   return { embedding: 'model.embed_tokens.weight', finalNorm: 'model.norm.weight', head: 'lm_head.weight' };
 }
 
+/** Divisors of the RoPE frequencies in GGUF files: Llama 3.1's, and the two of longrope. */
+export const ropeTensors = {
+  factors: 'rope_freqs.weight',
+  short: 'rope_factors_short.weight',
+  long: 'rope_factors_long.weight',
+};
+
 /** The name of the tensor [1] that may hold the scale of the matrix of this name. */
 export function scaleName(style: NameStyle, weight: string): string {
   return style === 'gguf' ? weight.replace(/weight$/, 'scale') : `${weight}_scale`;

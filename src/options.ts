@@ -2,8 +2,7 @@
 import { type ModelConfig, ternaryWeights } from './config';
 import type { Description } from './describe';
 import { SternaError } from './errors';
-import type { KernelName } from './memory';
-import { type MemoryPlan, type PlanOptions, planMemory } from './memory';
+import { type KernelName, type MemoryPlan, type PlanOptions, planMemory } from './memory';
 import { type Staging, stagingOf } from './packer';
 import { type Part, partsOf } from './parts';
 import type { LoadRequest } from './protocol';
@@ -130,15 +129,14 @@ export interface Layout {
 export function layOut(
   { config, files, style, interleaved }: Description,
   options: CheckedOptions,
-  choice: { kernel: KernelName; threads: number; shared: boolean },
+  choice: Pick<PlanOptions, 'kernel' | 'threads' | 'mostBytes'> & { shared: boolean },
   recordBytes: number,
   storedTables?: 'bf16' | 'int8',
 ): Layout {
-  const { kernel, threads, shared } = choice;
+  const { shared, ...how } = choice;
   const context = contextLength(options.contextLength, config);
   const planOptions: PlanOptions = {
-    kernel,
-    threads,
+    ...how,
     contextLength: context,
     sequences: 1,
     maxRows: Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context),

@@ -40,6 +40,8 @@ export interface Folder {
 
 /** An opened source. `open`, `text` and `json` end with the signal that it was opened with. */
 export interface Origin extends Omit<Folder, 'bytes'> {
+  /** Bytes of the text files read so far. */
+  readonly textBytes: number;
   /** A whole text file; undefined if there is none. Throws `bad-file` if it is not UTF-8. */
   text(path: string): Promise<string | undefined>;
   /** A whole JSON file, parsed; undefined if there is none. Throws `bad-file` if it is not JSON. */
@@ -66,15 +68,24 @@ export async function openOrigin(
 ): Promise<Origin> {
   const opening = { signal, report, patience };
   const { bytes, ...folder } = await openFolder(source, opening);
+  let textBytes = 0;
   const text = async (path: string): Promise<string | undefined> => {
     const content = await bytes(path);
+    textBytes += content?.length ?? 0;
     return content && decode(content, path);
   };
   const json = async (path: string): Promise<unknown | undefined> => {
     const content = await text(path);
-    return content === undefined ? undefined : parse(content, path);
+    return content === undefined ? undefined : parseJson(content, path);
   };
-  return { ...folder, text, json };
+  return {
+    ...folder,
+    text,
+    json,
+    get textBytes() {
+      return textBytes;
+    },
+  };
 }
 
 /** The key of a source, without asking anyone. */
@@ -97,11 +108,23 @@ function decode(bytes: Uint8Array, file: string): string {
   }
 }
 
-function parse(text: string, file: string): unknown {
+/** No file of a model goes deeper than ten levels; what goes through all of one is sure to end. */
+const mostLevels = 100;
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((one) => isDeeper(one, levels - 1));
+}
+
+/** @throws SternaError `bad-file` unless the text is JSON, of at most 100 levels */
+export function parseJson(text: string, file: string): unknown {
+  let json: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    json = JSON.parse(text);
   } catch {
     const got = JSON.stringify(text.slice(0, 40));
     throw new SternaError('bad-file', 'damaged, or not what its name says', { file, got, expected: 'JSON' });
   }
+  if (!isDeeper(json, mostLevels)) return json;
+  throw new SternaError('bad-file', 'too deep', { file, got: 'more', expected: `at most ${mostLevels} levels` });
 }

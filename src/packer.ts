@@ -10,6 +10,8 @@ import { createTernaryRows, type Desk, type Fail, FLOAT, type I2sOrder } from '.
 
 /** Gains this small are dead channels; as denormal numbers they would only be slow. */
 const TINY = 1e-30;
+/** Angles must stay within what the kernels' sine takes. */
+const [LEAST_ROPE_FACTOR, MOST_ROPE_FACTOR] = [0.1, 1e6];
 
 /** Where the packer works, as offsets from plan.staging. */
 export interface Staging extends Desk {
@@ -37,7 +39,7 @@ export function stagingOf(parts: Part[], recordBytes: number): Staging {
 }
 
 export interface Packer {
-  /** Goes to a byte of a file: the border of a unit, or outside all parts. At byte 0, what came of it before is forgotten. */
+  /** Goes to a byte of a file: the border of a unit, or outside all parts. At byte 0, scales from this file are forgotten. */
   seek(file: number, offset: number): void;
   /**
    * Takes the next bytes of the file. `unit` gets the stored bytes of each finished unit (a view that the next one
@@ -166,6 +168,14 @@ export function createPacker(
     }
   }
 
+  function placeRopeFactors(part: Part, at: number, values: Float32Array): void {
+    const wrong = values.find((value) => value < LEAST_ROPE_FACTOR || value > MOST_ROPE_FACTOR);
+    if (wrong !== undefined) {
+      throw fail(part, 'RoPE factor', wrong, `${LEAST_ROPE_FACTOR} to ${MOST_ROPE_FACTOR}`);
+    }
+    new Float32Array(memory.buffer, at, values.length).set(values);
+  }
+
   function takeUnit(part: Part): void {
     const { place: to, type, unitBytes } = part;
     if (to.kind === 'ternary') ternary.take(part, to.matrix, unit);
@@ -175,6 +185,9 @@ export function createPacker(
       const values = smallFloats(part, type, desk.unit, unitBytes);
       if (to.kind === 'gain') {
         placeGain(to.at, to.heads, values);
+        bytes.set(new Uint8Array(values.buffer), desk.stored);
+      } else if (to.kind === 'ropeFactors') {
+        placeRopeFactors(part, to.at, values);
         bytes.set(new Uint8Array(values.buffer), desk.stored);
       } else takeScale(part, to.matrix, to.divide ? Math.fround(1 / values[0]!) : values[0]!, to.factor);
     }
@@ -190,6 +203,7 @@ export function createPacker(
     if (to.kind === 'ternary') ternary.restore(part, to.matrix, unit, from);
     else if (to.kind === 'table') restoreTable(part, to.table, from);
     else if (to.kind === 'gain') placeGain(to.at, to.heads, smallFloats(part, 'F32', from, storedBytes));
+    else if (to.kind === 'ropeFactors') placeRopeFactors(part, to.at, smallFloats(part, 'F32', from, storedBytes));
     else setScale(part, to.matrix, view.getFloat32(from, true), to.kind === 'tail' ? 'own' : to.factor);
   }
 

@@ -6,7 +6,16 @@
 import type { ModelConfig } from './config';
 import { SternaError } from './errors';
 import type { LayerPlan, Matrix, MemoryPlan, TableHead } from './memory';
-import { globalNames, type Linear, linears, type NameStyle, type Role, scaleName, tensorNames } from './names';
+import {
+  globalNames,
+  type Linear,
+  linears,
+  type NameStyle,
+  type Role,
+  ropeTensors,
+  scaleName,
+  tensorNames,
+} from './names';
 import type { TensorInfo, WeightFile } from './tensors';
 
 /** What a tensor is to the plan. */
@@ -18,7 +27,9 @@ export type Place =
   /** The last 32 bytes of an I2_S tensor, which begin with its scale. */
   | { kind: 'tail'; matrix: Matrix }
   | { kind: 'ternary'; matrix: Matrix; rows: RowOrder; paddedHeads: boolean }
-  | { kind: 'table'; table: TableHead };
+  | { kind: 'table'; table: TableHead }
+  /** Divisors of the RoPE frequencies, to f32. */
+  | { kind: 'ropeFactors'; at: number };
 
 /** Where a row of the file lies in the matrix: as it is, by padded heads, or by heads whose halves are interleaved. */
 export type RowOrder = 'plain' | 'heads' | 'interleaved';
@@ -43,7 +54,7 @@ export interface Part {
 }
 
 const FLOATS = ['BF16', 'F16', 'F32'];
-const TABLES = [...FLOATS, 'Q8_0', 'Q6_K', 'Q4_0'];
+const TABLES = [...FLOATS, 'Q8_0', 'Q6_K', 'Q4_K', 'Q4_0'];
 const TERNARY = ['U8', 'I2_S', 'TQ1_0', 'TQ2_0', 'Q2_0', ...FLOATS];
 
 /** Elements and bytes of a block of each type. */
@@ -57,6 +68,7 @@ const BLOCKS: Record<string, readonly [elements: number, bytes: number]> = {
   TQ2_0: [256, 66],
   Q8_0: [32, 34],
   Q6_K: [256, 210],
+  Q4_K: [256, 144],
   Q4_0: [32, 18],
 };
 
@@ -142,6 +154,15 @@ function wantedTensors(plan: MemoryPlan, style: NameStyle, interleaved: boolean)
   };
   table(names.embedding, plan.embedding);
   if (config.lmHead === 'untied') table(names.head, plan.head);
+  const factors = (name: string, at: number): void => {
+    all.set(name, { place: { kind: 'ropeFactors', at }, shape: [headDim / 2], types: FLOATS });
+  };
+  if (config.ropeScaling?.kind === 'factors') factors(ropeTensors.factors, plan.ropeFactors);
+  if (config.ropeScaling?.kind === 'longrope') {
+    // both are kept: which one holds depends on the context of each load
+    factors(ropeTensors.short, plan.ropeFactors);
+    factors(ropeTensors.long, plan.ropeFactors + headDim * 2);
+  }
   return all;
 }
 
@@ -224,7 +245,8 @@ function cut(
   }
   const part = { file, name, type, begin, end, allRows: rows, rows: 1, cols, group: 0, place };
   const whole = end - begin;
-  if (place.kind === 'gain') return [{ ...part, units: 1, unitBytes: whole, storedBytes: cols * 4 }];
+  if (place.kind === 'gain' || place.kind === 'ropeFactors')
+    return [{ ...part, units: 1, unitBytes: whole, storedBytes: cols * 4 }];
   if (place.kind === 'scale') return [{ ...part, units: 1, unitBytes: whole, storedBytes: 4 }];
   const group = type === 'Q2_0' ? q2Group(tensor) : 0;
   const [elements, bytes] = BLOCKS[type] ?? [group, 2 + group / 4];
@@ -273,6 +295,10 @@ function cut(
   }
   return [{ ...part, units: rows, unitBytes: rowBytes, storedBytes: base3 + scales, group }];
 }
+
+/** The tables among the parts, stored as the exact bf16 rows that they have beside int8 ones. */
+export const exactTables = (parts: Part[]): Part[] =>
+  parts.filter(({ place }) => place.kind === 'table').map((part) => ({ ...part, storedBytes: part.cols * 2 }));
 
 /** Bytes of the parts in the stored form. */
 export const storedSize = (parts: Part[]): number =>

@@ -40,6 +40,7 @@ export interface ReferenceModel {
   head?: Float32Array | GroupedMatrix; // absent: tied
   layers: ReferenceLayer[];
   finalNorm: Float32Array;
+  ropeFactors?: Float32Array; // [headDim / 2], those of longrope that hold for the context
 }
 
 /** Sum of lanes in the one order of the kernels. */
@@ -106,14 +107,56 @@ export function expF32(x: number): number {
   return f(y * 2 ** n);
 }
 
+/** Turns of RoPE: f32[headDim / 2] radians a position, and what cosines and sines are multiplied by. */
+export interface Turns {
+  frequencies: Float32Array;
+  multiplier: number;
+}
+
+/** The frequencies of a model; `factors` divide them. The formulas of transformers' modeling_rope_utils.py in float32. */
+export function ropeTurns(
+  { headDim, ropeTheta, ropeScaling: scaling }: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>,
+  factors?: Float32Array,
+): Turns {
+  const turns: Turns = { frequencies: new Float32Array(headDim / 2), multiplier: 1 };
+  for (let i = 0; i < headDim / 2; i++) {
+    const period = f(ropeTheta ** f((2 * i) / headDim));
+    const plain = f(1 / period);
+    let frequency = factors ? f(plain / factors[i]!) : plain;
+    if (scaling?.kind === 'linear') frequency = f(plain / f(scaling.factor));
+    if (scaling?.kind === 'yarn') {
+      const correction = (beta: number): number =>
+        (headDim * Math.log(scaling.originalPositions / (beta * 2 * Math.PI))) / (2 * Math.log(ropeTheta));
+      const first = Math.max(0, Math.floor(correction(scaling.betaFast)));
+      let last = Math.min(headDim - 1, Math.ceil(correction(scaling.betaSlow)));
+      if (first === last) last += 0.001;
+      const ramp = Math.max(0, Math.min(1, f(f(i - first) / f(last - first))));
+      const mix = f(1 - ramp);
+      frequency = f(f(f(1 / f(f(scaling.factor) * period)) * f(1 - mix)) + f(plain * mix));
+    }
+    if (scaling?.kind === 'llama3') {
+      const { factor, lowFactor, highFactor, originalPositions } = scaling;
+      const wave = f(f(2 * Math.PI) * f(1 / plain));
+      const smooth = f(f(f(originalPositions * f(1 / wave)) - f(lowFactor)) / f(highFactor - lowFactor));
+      if (wave > f(originalPositions / lowFactor)) frequency = f(plain / f(factor));
+      else if (!(wave < f(originalPositions / highFactor)))
+        frequency = f(f(f(f(1 - smooth) * plain) / f(factor)) + f(smooth * plain));
+    }
+    turns.frequencies[i] = frequency;
+  }
+  if (scaling?.kind === 'yarn')
+    turns.multiplier = f(scaling.attentionFactor * (1 + scaling.attentionLog * Math.log(scaling.factor)));
+  if (scaling?.kind === 'longrope') turns.multiplier = f(scaling.attentionFactor);
+  return turns;
+}
+
 /** Rotate-half RoPE of one head at a position. The angle is float32, cos and sin are correctly rounded from float64. */
-export function rope(x: Float32Array, position: number, theta: number): Float32Array {
+export function rope(x: Float32Array, position: number, { frequencies, multiplier }: Turns): Float32Array {
   const half = x.length / 2;
   const out = new Float32Array(x.length);
   for (let i = 0; i < half; i++) {
-    const inverse = f(1 / f(theta ** f((2 * i) / x.length)));
-    const angle = f(position * inverse);
-    const [c, s] = [f(Math.cos(angle)), f(Math.sin(angle))];
+    const angle = f(position * frequencies[i]!);
+    const [c, s] = [f(f(Math.cos(angle)) * multiplier), f(f(Math.sin(angle)) * multiplier)];
     out[i] = f(x[i]! * c) - f(x[i + half]! * s);
     out[i + half] = f(x[i + half]! * c) + f(x[i]! * s);
   }
@@ -255,7 +298,7 @@ function linear(matrix: Linear, x: Float32Array): Float32Array {
 /** One timeline: feed tokens one by one, get the final normed state's logits. */
 export function createReference(model: ReferenceModel, options: { kvCache: 'bf16' | 'f32'; lmHead: 'bf16' | 'int8' }) {
   const { config } = model;
-  const { hidden, heads, kvHeads, headDim, rmsNormEps: eps, ropeTheta, residualScale } = config;
+  const { hidden, heads, kvHeads, headDim, rmsNormEps: eps, residualScale } = config;
   // the residual scale is folded into the matrices that add to the residual stream
   const layers = model.layers.map((layer) => ({
     ...layer,
@@ -266,13 +309,14 @@ export function createReference(model: ReferenceModel, options: { kvCache: 'bf16
   const cache = layers.map(() => ({ keys: newHeads(kvHeads), values: newHeads(kvHeads) }));
   const embedding = openTable(model.embedding, hidden, options.lmHead);
   const head = model.head ? openTable(model.head, hidden, options.lmHead) : embedding;
+  const turns = ropeTurns(config, model.ropeFactors);
   let position = 0;
 
   const headsOf = (x: Float32Array): Float32Array[] => rowsOf(x, headDim);
   /** Norm of a head, if it has one, and RoPE. */
   const turned = (x: Float32Array, gain: Float32Array | undefined): Float32Array => {
     const normed = gain ? unpadHead(rmsNorm(padHead(x), padHead(gain), eps, headDim), headDim) : x;
-    return padHead(rope(normed, position, ropeTheta));
+    return padHead(rope(normed, position, turns));
   };
   /** Sub-norm over all heads, if there is one; the result without padding. */
   const joinHeads = (padded: Float32Array[], gain: Float32Array | undefined): Float32Array => {

@@ -1,4 +1,4 @@
-import { SternaError } from './errors';
+import { SternaError, shown } from './errors';
 
 /** Bytes of one element of each data type that the format knows in whole bytes. */
 const elementBytes = {
@@ -48,11 +48,6 @@ const mostDims = 8;
 
 function bad(file: string, message: string, got: string | number, expected: string | number): SternaError {
   return new SternaError('bad-file', message, { file, got, expected });
-}
-
-/** A value for an error message: JSON, cut to 60 characters. */
-function shown(value: unknown): string {
-  return (JSON.stringify(value) ?? 'nothing').slice(0, 60);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -12,6 +12,7 @@ export type TensorType =
   | 'Q2_0'
   | 'Q8_0'
   | 'Q6_K'
+  | 'Q4_K'
   | 'Q4_0'
   | (string & {});
 
@@ -29,6 +30,8 @@ export interface WeightFile {
   path: string;
   size: number;
   sha256?: string;
+  /** Digest of the header as it was read, where that of the file is known. */
+  headSha256?: string;
   /** Where the header ends and tensors may begin. */
   dataStart: number;
   /** In the order of `begin`. */

@@ -11,7 +11,7 @@ import { base3Bytes, type Part } from './parts';
 export type I2sOrder = 'x86' | 'arm';
 
 /** Float types as the kernels number them (wasm/floats.ts). */
-export const FLOAT: Record<string, number> = { BF16: 0, F16: 1, F32: 2, Q8_0: 3, Q6_K: 4, Q4_0: 5 };
+export const FLOAT: Record<string, number> = { BF16: 0, F16: 1, F32: 2, Q8_0: 3, Q6_K: 4, Q4_0: 5, Q4_K: 6 };
 
 /** Addresses to work at (packer.ts). */
 export interface Desk {

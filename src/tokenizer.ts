@@ -4,6 +4,7 @@
  */
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { SternaError } from './errors';
+import { checkTokenizerFile, isRecord, type Json, kindOf } from './tokenizer-file';
 
 /** A control token: its text in a prompt may mean the token, never the letters, and it has no text in an answer. */
 export interface SpecialToken {
@@ -47,62 +48,6 @@ export interface Tokenizer {
   size: number;
 }
 
-/** What is read of tokenizer.json; the rest is for the library. */
-interface TokenizerFile {
-  added_tokens: AddedToken[];
-  [part: string]: unknown;
-}
-type AddedToken = Partial<SpecialToken> & { id: number; content: string; special?: boolean };
-type Json = Record<string, unknown>;
-
-const isRecord = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-const kindOf = (value: unknown) => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value);
-const isId = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0;
-const isAddedToken = (value: unknown): value is AddedToken =>
-  isRecord(value) && isId(value.id) && typeof value.content === 'string' && value.content !== '';
-const isMerge = (value: unknown) =>
-  typeof value === 'string' ||
-  (Array.isArray(value) && value.length === 2 && value.every((x) => typeof x === 'string'));
-
-/** Checks the shape of tokenizer.json, so that the library cannot stumble over it. */
-function check(json: unknown, file: string): TokenizerFile {
-  const need = (ok: boolean, field: string, expected: string, value: unknown) => {
-    if (!ok) throw new SternaError('bad-file', `bad ${field}`, { file, expected, got: kindOf(value) });
-  };
-  const only = (field: string, part: unknown, type: string) => {
-    const got = isRecord(part) ? String(part.type) : String(part);
-    if (got !== type) throw new SternaError('unsupported', `${field} of this kind`, { file, expected: type, got });
-  };
-  need(isRecord(json), 'tokenizer', 'an object', json);
-  const { model, decoder, added_tokens = [], ...rest } = json as Json;
-  need(isRecord(model), 'model', 'an object', model);
-  only('model.type', model, 'BPE');
-  const pieces = isRecord(decoder) && decoder.type === 'Sequence' && (model as Json).byte_fallback === true;
-  if (!pieces) only('decoder.type', decoder, 'ByteLevel');
-  else checkPieceDecoder(decoder, file);
-  const { vocab, merges } = model as Json;
-  need(isRecord(vocab), 'model.vocab', 'an object', vocab);
-  need(Object.values(vocab as Json).every(isId), 'model.vocab', 'integers from 0', 'something else');
-  need(Array.isArray(merges) && merges.every(isMerge), 'model.merges', 'an array of pairs', merges);
-  need(Array.isArray(added_tokens) && added_tokens.every(isAddedToken), 'added_tokens', '{id, content}s', added_tokens);
-  const optional = { normalizer: null, pre_tokenizer: null, post_processor: null };
-  return { ...optional, ...rest, decoder, model, added_tokens: added_tokens as AddedToken[] };
-}
-
-/** The decoders of a tokenizer.json with SentencePiece's "▁" and byte tokens, as transformers writes them. */
-const pieceDecoders = ['Replace', 'ByteFallback', 'Fuse', 'Strip'];
-
-function checkPieceDecoder({ decoders }: Json, file: string): void {
-  const types = Array.isArray(decoders) ? decoders.map((one: unknown) => (isRecord(one) ? one.type : undefined)) : [];
-  const blanks = Array.isArray(decoders) && isRecord(decoders[0]) ? decoders[0] : {};
-  const plain = blanks.content === ' ' && isRecord(blanks.pattern) && blanks.pattern.String === '▁';
-  const wanted = pieceDecoders.slice(0, types.length);
-  if (plain && types.length > 2 && types.join() === wanted.join()) return;
-  const facts = { file, expected: `${pieceDecoders.join(', ')} of "▁"`, got: types.join(', ') || 'none' };
-  throw new SternaError('unsupported', 'decoder of this kind', facts);
-}
-
 /** The byte-level alphabet: the byte that each character of a vocabulary entry stands for (GPT-2, `bytes_to_unicode`). */
 const BYTE_OF: ReadonlyMap<string, number> = (() => {
   const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte < 256 && byte !== 173);
@@ -143,7 +88,7 @@ export function createTokenizer(
   config: unknown,
   files = { tokenizer: 'tokenizer.json', config: 'tokenizer_config.json' },
 ): Tokenizer {
-  const file = check(json, files.tokenizer);
+  const file = checkTokenizerFile(json, files.tokenizer);
   if (config !== undefined && !isRecord(config)) {
     throw new SternaError('bad-file', 'not an object', {
       file: files.config,
@@ -160,13 +105,13 @@ export function createTokenizer(
     const options = { clean_up_tokenization_spaces: false };
     const ordinary = file.added_tokens.filter((token) => !token.special);
     const empty = { type: 'BPE', vocab: {}, merges: [] };
-    const model = { ...(file.model as Json) };
-    parsing = new Library({ ...file, model }, options);
+    parsing = new Library(file, options);
     plain = new Library({ ...file, added_tokens: ordinary, model: empty, post_processor: null }, options);
     plain.model = parsing.model;
     first = parsing.encode('').ids[0];
-    // The library reads these once, to make its own tables of them, but keeps them: half of the memory that it takes.
-    Object.assign(model, { vocab: {}, merges: [] });
+    parsing.post_processor = null;
+    // The library made its own tables of these, and keeps them all the same: half of the memory that it takes.
+    Object.assign(file.model, { vocab: {}, merges: [] });
     Object.assign(parsing.model ?? {}, { merges: [] });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -174,14 +119,14 @@ export function createTokenizer(
   }
   const idOf = (token: string) => parsing.token_to_id(token);
   const tokenOf = (id: number) => parsing.id_to_token(id);
-  const pieces = (file.decoder as Json).type === 'Sequence';
+  const pieces = file.decoder.type === 'Sequence';
   // encode() begins a text with a blank that is not in it
-  const strips = pieces && ((file.decoder as Json).decoders as Json[]).some((one) => one.type === 'Strip');
+  const strips = pieces && (file.decoder.decoders as Json[]).some((one) => one.type === 'Strip');
   const addedById = new Map(file.added_tokens.map((token) => [token.id, token]));
   const special = (id: number) => addedById.get(id)?.special === true;
   const specials = file.added_tokens
     .filter((token) => token.special)
-    .map(({ id, content, lstrip = false, rstrip = false }) => ({ id, content, lstrip, rstrip }));
+    .map(({ id, content, lstrip, rstrip }) => ({ id, content, lstrip, rstrip }));
 
   const [bosToken = '', eosToken = ''] = ['bos_token', 'eos_token'].map((key) => tokenName(config, key, files.config));
   const idOfName = (token: string) => {

@@ -1,5 +1,5 @@
 /** Which files of a source hold the weights. */
-import { SternaError } from './errors';
+import { SternaError, shown } from './errors';
 import { splitNames } from './gguf';
 import type { Origin } from './origin';
 
@@ -77,7 +77,7 @@ export async function shardsOf(origin: Origin): Promise<string[]> {
   if (names.length === 0 || bad !== undefined) {
     const facts = {
       file: INDEX,
-      got: JSON.stringify(bad ?? map ?? null).slice(0, 60),
+      got: shown(bad ?? map ?? null),
       expected: 'a weight_map of file names',
     };
     throw new SternaError('bad-file', 'bad weight_map', facts);

@@ -3,15 +3,16 @@
  * What is downloaded is packed as it comes, and kept in records; with each record goes the place in the file where the
  * download can go on, and the state of the file's sha256 up to there.
  */
-import { createSHA256 } from 'hash-wasm';
+import { createSHA256, sha256 as digestOf } from 'hash-wasm';
 import type { Description } from './describe';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
+import type { StoredModel, StoredRecord } from './manifest';
 import type { Origin } from './origin';
 import type { Packer } from './packer';
 import type { Report } from './progress';
 import type { LoadTimes } from './protocol';
-import type { Store, StoredModel, StoredRecord } from './store';
+import type { Store } from './store';
 import { createYield } from './yield';
 
 /** A record is full at 16 MB, or when so much of the file has gone into it (a float master packs to a tenth). */
@@ -45,6 +46,8 @@ export interface Filling {
   origin: Origin | undefined;
   /** Where records are kept, and the model's manifest there; undefined: they are not. */
   kept: { store: Store; model: StoredModel } | undefined;
+  /** Whether this tab alone is at the stored model: then it may write. */
+  alone: boolean;
   signal: AbortSignal;
   report: Report;
   times: LoadTimes;
@@ -73,11 +76,12 @@ async function openFile({ description, origin }: Filling, file: number): Promise
 
 /**
  * Reads the kept records of a stream back. A record that is missing or damaged is fetched again and put in its place.
+ * @returns false if there is such a record, and it may not be written
  * @throws SternaError `offline` if that needs the source and it cannot be reached; as the source and the packer do
  */
-export async function restoreWeights(filling: Filling, stream = 'weights'): Promise<void> {
-  const { kept, packer, signal, times, report } = filling;
-  if (!kept) return;
+export async function restoreWeights(filling: Filling, stream = 'weights'): Promise<boolean> {
+  const { kept, alone, packer, signal, times, report } = filling;
+  if (!kept) return true;
   const { store, model } = kept;
   const records = recordsOf(model, stream);
   const rooms = [0, 1].map(() => new Uint8Array(Math.max(0, ...records.map(({ bytes }) => bytes))));
@@ -92,6 +96,7 @@ export async function restoreWeights(filling: Filling, stream = 'weights'): Prom
     signal.throwIfAborted();
     report('cache', model.name, loaded, total);
     const bytes = await timed(times, 'read', next);
+    if (!bytes && !alone) return false;
     next = read(n + 1);
     packer.seek(record.file, record.from);
     if (bytes) {
@@ -100,6 +105,7 @@ export async function restoreWeights(filling: Filling, stream = 'weights'): Prom
     } else await heal(filling, n, stream);
     loaded += record.bytes;
   }
+  return true;
 }
 
 const recordsOf = (model: StoredModel, stream: string): StoredRecord[] =>
@@ -141,17 +147,32 @@ export async function downloadWeights(filling: Filling, resume: Resume): Promise
   for (let tries = 0; from.file < files.length; ) {
     const wrong = await downloadFile(filling, from);
     if (wrong) {
-      // Only the whole file's hash can show a byte that changed on the way: what was made of it goes.
-      if (++tries === 2) throw wrong;
       from = { file: from.file, offset: 0 };
-      const { store, model } = filling.kept ?? {};
-      const keep = model?.records.findIndex(({ file }) => file === from.file) ?? -1;
-      if (store && model && keep >= 0) await store.truncate(model, keep, from);
+      await forgetFile(filling, from);
+      if (++tries === 2) throw wrong;
     } else {
       tries = 0;
       from = { file: from.file + 1, offset: 0 };
     }
   }
+}
+
+/**
+ * Only the whole file's hash can show a byte that changed on the way: all that was made of the file goes. If it was a byte
+ * of the header, so does what was made of that: the description.
+ */
+async function forgetFile(filling: Filling, from: Resume): Promise<void> {
+  const { description, heads, kept, signal } = filling;
+  const { path, dataStart, headSha256: expected } = description.files[from.file]!;
+  heads[from.file] = undefined;
+  const head = await (await openFile(filling, from.file)).read(0, dataStart, signal);
+  const got = await digestOf(head);
+  if (got !== expected) {
+    await kept?.store.discard(kept.model);
+    throw new SternaError('bad-file', 'sha256 of the header', { file: path, got, expected: expected ?? 'none' });
+  }
+  const first = kept?.model.records.findIndex(({ file }) => file === from.file) ?? -1;
+  if (kept && first >= 0) await kept.store.truncate(kept.model, first, from);
 }
 
 /** One file from an offset; the error if its sha256 turns out wrong. */
@@ -241,6 +262,15 @@ export async function downloadExactTables(filling: Filling, ranges: { file: numb
 
 /** Name of that stream. */
 export const EXACT = 'bf16';
+
+/** Bytes of the tables that the stream still lacks. */
+export function exactBytesMissing(
+  { extra }: StoredModel,
+  ranges: { file: number; begin: number; end: number }[],
+): number {
+  const all = ranges.reduce((sum, { begin, end }) => sum + end - begin, 0);
+  return (extra[EXACT] ?? []).reduce((left, { from, to }) => left - (to - from), all);
+}
 
 /** Gathers stored bytes into records, and writes them one after the other while the next one fills. */
 function createRecorder(

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { difference, gaussian, type Lab, openLabs, prng } from '../e2e/kernel-lab';
 
 const labs = await openLabs();
-const TYPE = { BF16: 0, F16: 1, F32: 2, Q8_0: 3, Q6_K: 4, Q4_0: 5 } as const;
+const TYPE = { BF16: 0, F16: 1, F32: 2, Q8_0: 3, Q6_K: 4, Q4_0: 5, Q4_K: 6 } as const;
 const SIZES = [1, 3, 4, 7, 8, 9, 15, 16, 17, 33, 100, 2560];
 
 type Floats = Uint16Array | Float32Array;
@@ -154,6 +154,38 @@ describe.each(labs)('$name: rows to bf16', (lab) => {
     }
     expect(difference(row(lab, TYPE.Q6_K, bytes, values.length), rounded(values))).toBe('');
     expect(difference(row(lab, TYPE.Q6_K, bytes.subarray(0, 210), 256), rounded(values.slice(0, 256)))).toBe('');
+  });
+
+  test('Q4_K: every code in every place, every scale and minimum', () => {
+    const blocks = 64;
+    const bytes = new Uint8Array(144 * blocks);
+    const values: number[] = [];
+    for (let block = 0; block < blocks; block++) {
+      const at = 144 * block;
+      const [d, dmin] = [SCALES[block % SCALES.length]!, SCALES[(block * 3 + 1) % SCALES.length]!];
+      bytes.set([d & 255, d >> 8, dmin & 255, dmin >> 8], at);
+      for (let run = 0; run < 8; run++) {
+        const scale = (block * 8 + run * 21) % 64;
+        const least = (block * 8 + run * 13 + 40) % 64;
+        // the first four pairs are whole bytes of six bits; of the others, four bits are in byte 8 + run - 4
+        if (run < 4) {
+          bytes[at + 4 + run]! |= scale;
+          bytes[at + 8 + run]! |= least;
+        } else {
+          bytes[at + 8 + run]! |= (scale % 16) + 16 * (least % 16);
+          bytes[at + run]! |= 64 * Math.floor(scale / 16);
+          bytes[at + 4 + run]! |= 64 * Math.floor(least / 16);
+        }
+        const [step, minimum] = [Math.fround(f16(d) * scale), Math.fround(f16(dmin) * least)];
+        for (let l = 0; l < 32; l++) {
+          const code = (5 * l + run + block) % 16;
+          bytes[at + 16 + 32 * Math.floor(run / 2) + l]! |= code * (run % 2 ? 16 : 1);
+          values.push(Math.fround(Math.fround(step * code) - minimum));
+        }
+      }
+    }
+    expect(difference(row(lab, TYPE.Q4_K, bytes, values.length), rounded(values))).toBe('');
+    expect(difference(row(lab, TYPE.Q4_K, bytes.subarray(0, 144), 256), rounded(values.slice(0, 256)))).toBe('');
   });
 });
 

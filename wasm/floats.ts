@@ -7,6 +7,8 @@ const F16 = 1;
 const F32 = 2;
 const Q8_0 = 3;
 const Q6_K = 4;
+// 5 is Q4_0
+const Q4_K = 6;
 
 /**
  * Ternary codes of float weights: clamp(roundEven(x * multiplier), -1, 1) + 1, the product rounded to f32 (absmean
@@ -97,8 +99,8 @@ export function badFloat(src: usize, type: i32, n: i32): i32 {
 /**
  * One row of any type as bf16: f32 by ggml's formula (ggml-quants.c), rounded to nearest, ties to even.
  * Q8_0: per 32 an f16 d and 32 int8 q; d * q. Q4_0: per 32 an f16 d and 16 bytes, elements 0..15 in the low halves, the
- * others in the high ones; d * (q - 8). Q6_K: see putQ6K().
- * @param n multiple of 256 for Q6_K, of 32 for Q8_0 and Q4_0; @param out u16[n]
+ * others in the high ones; d * (q - 8). Q6_K: see putQ6K(), Q4_K: putQ4K().
+ * @param n multiple of 256 for Q6_K and Q4_K, of 32 for Q8_0 and Q4_0; @param out u16[n]
  */
 export function rowToBf16(src: usize, type: i32, n: i32, out: usize): void {
   if (type === BF16) memory.copy(out, src, (<usize>n) << 1);
@@ -109,6 +111,12 @@ export function rowToBf16(src: usize, type: i32, n: i32, out: usize): void {
       src += 210;
       out += 512;
     }
+  } else if (type === Q4_K) {
+    for (; n > 0; n -= 256) {
+      putQ4K(src, out);
+      src += 144;
+      out += 512;
+    }
   } else {
     const mF = v128.load(MASK_0F),
       eight = i8x16.splat(8);
@@ -116,12 +124,12 @@ export function rowToBf16(src: usize, type: i32, n: i32, out: usize): void {
       const scale = f16At(src),
         x = v128.load(src, 2);
       if (type === Q8_0) {
-        putScaled(x, scale, out);
-        putScaled(v128.load(src, 18), scale, out + 32);
+        putScaled(x, scale, 0, out);
+        putScaled(v128.load(src, 18), scale, 0, out + 32);
         src += 34;
       } else {
-        putScaled(i8x16.sub(v128.and(x, mF), eight), scale, out);
-        putScaled(i8x16.sub(v128.and(i16x8.shr_u(x, 4), mF), eight), scale, out + 32);
+        putScaled(i8x16.sub(v128.and(x, mF), eight), scale, 0, out);
+        putScaled(i8x16.sub(v128.and(i16x8.shr_u(x, 4), mF), eight), scale, 0, out + 32);
         src += 18;
       }
       out += 64;
@@ -165,27 +173,54 @@ function putQ6K(src: usize, out: usize): void {
         q2 = v128.or(v128.and(i16x8.shr_u(a, 4), mF), v128.and(h, m30)),
         q3 = v128.or(v128.and(i16x8.shr_u(b, 4), mF), v128.and(i16x8.shr_u(h, 2), m30));
       const to = out + half * 256 + 2 * l;
-      putScaled(i8x16.sub(q0, offset), d * <f32>load<i8>(scale), to);
-      putScaled(i8x16.sub(q1, offset), d * <f32>load<i8>(scale, 2), to + 64);
-      putScaled(i8x16.sub(q2, offset), d * <f32>load<i8>(scale, 4), to + 128);
-      putScaled(i8x16.sub(q3, offset), d * <f32>load<i8>(scale, 6), to + 192);
+      putScaled(i8x16.sub(q0, offset), d * <f32>load<i8>(scale), 0, to);
+      putScaled(i8x16.sub(q1, offset), d * <f32>load<i8>(scale, 2), 0, to + 64);
+      putScaled(i8x16.sub(q2, offset), d * <f32>load<i8>(scale, 4), 0, to + 128);
+      putScaled(i8x16.sub(q3, offset), d * <f32>load<i8>(scale, 6), 0, to + 192);
       scale++;
     }
     scale += 6;
   }
 }
 
-/** Sixteen int8 times a scale, as bf16. */
-function putScaled(q: v128, scale: f32, out: usize): void {
-  const by = f32x4.splat(scale);
+/**
+ * 256 elements of Q4_K: f16 d, f16 dmin, 12 bytes with eight scales and eight mins of 6 bits, u8[128]. Of each 32 bytes the
+ * low halves are 32 elements, the high halves the next 32; (d * scale) * q - dmin * min, one pair to 32 elements in order.
+ * Scales and mins 0..3 are the low 6 bits of bytes 0..3 and 4..7; of 4..7, the low four bits are the halves of bytes 8..11
+ * (min in the high one), the upper two the upper bits of bytes 0..3 and 4..7.
+ */
+function putQ4K(src: usize, out: usize): void {
+  const mF = v128.load(MASK_0F);
+  const d = f16At(src),
+    dmin = f16At(src + 2);
+  for (let run: usize = 0; run < 8; run++) {
+    const pair = src + 4 + (run & 3);
+    const a = <i32>load<u8>(pair),
+      b = <i32>load<u8>(pair, 4),
+      c = <i32>load<u8>(pair, 8);
+    const scale = d * <f32>(run < 4 ? a & 63 : (c & 15) | ((a >> 6) << 4)),
+      least = dmin * <f32>(run < 4 ? b & 63 : (c >> 4) | ((b >> 6) << 4));
+    for (let l: usize = 0; l < 32; l += 16) {
+      const x = v128.load(src + 16 + (run >> 1) * 32 + l);
+      putScaled(v128.and(run & 1 ? i16x8.shr_u(x, 4) : x, mF), scale, least, out + run * 64 + 2 * l);
+    }
+  }
+}
+
+/** Sixteen int8 times a scale, less a number, as bf16. */
+function putScaled(q: v128, scale: f32, least: f32, out: usize): void {
   const low = i16x8.extend_low_i8x16_s(q),
     high = i16x8.extend_high_i8x16_s(q);
-  const a = f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low)), by),
-    b = f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(low)), by),
-    c = f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high)), by),
-    d = f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high)), by);
+  const a = scaled(i32x4.extend_low_i16x8_s(low), scale, least),
+    b = scaled(i32x4.extend_high_i16x8_s(low), scale, least),
+    c = scaled(i32x4.extend_low_i16x8_s(high), scale, least),
+    d = scaled(i32x4.extend_high_i16x8_s(high), scale, least);
   v128.store(out, roundBf16(a, b));
   v128.store(out, roundBf16(c, d), 16);
+}
+
+function scaled(q: v128, scale: f32, least: f32): v128 {
+  return f32x4.sub(f32x4.mul(f32x4.convert_i32x4_s(q), f32x4.splat(scale)), f32x4.splat(least));
 }
 
 /** Eight f32 to bf16, to nearest, ties to even. NaN stays NaN: rounding could carry it over into a zero. */

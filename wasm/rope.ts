@@ -1,20 +1,26 @@
-// Rotary position embedding, rotate-half (NeoX) pairing: element i pairs with i + d / 2; angle = position / theta^(2i/d).
-import { cos, pow, sin } from './math';
+// Rotary position embedding, rotate-half (NeoX) pairing: element i pairs with i + d / 2; angle = position * frequency i.
+import { cos, sin } from './math';
 import { storeHead } from './attention';
 
 /**
- * Tables of one position: f32 cos[d / 2] and sin[d / 2], padded to a multiple of 4 with cos 1 and sin 0. Rounded as HF
- * transformers does: the exponent, the inverse frequency and the angle are float32.
- * @param headDim true size of a head, even
+ * Tables of one position: f32 cos[d / 2] and sin[d / 2] times `multiplier`, padded to a multiple of 4 with cos 1 and sin 0.
+ * Rounded as HF transformers does: the angle, cos and sin, and the product are float32.
+ * @param headDim true size of a head, even; @param frequencies f32[d / 2], radians a position (src/rope.ts)
  */
-export function ropeTables(position: i32, headDim: i32, theta: f64, cosines: usize, sines: usize): void {
+export function ropeTables(
+  position: i32,
+  headDim: i32,
+  frequencies: usize,
+  multiplier: f32,
+  cosines: usize,
+  sines: usize,
+): void {
   const half = headDim >> 1;
   for (let i = 0; i < half; i++) {
-    const exponent = <f32>(i << 1) / <f32>headDim;
-    const inverse = <f32>1 / <f32>pow(theta, <f64>exponent);
-    const angle = <f64>(<f32>position * inverse);
-    store<f32>(cosines + ((<usize>i) << 2), <f32>cos(angle));
-    store<f32>(sines + ((<usize>i) << 2), <f32>sin(angle));
+    const at = (<usize>i) << 2;
+    const angle = <f64>(<f32>position * load<f32>(frequencies + at));
+    store<f32>(cosines + at, <f32>cos(angle) * multiplier);
+    store<f32>(sines + at, <f32>sin(angle) * multiplier);
   }
   for (let i = half; i & 3; i++) {
     store<f32>(cosines + ((<usize>i) << 2), 1);
