@@ -6,12 +6,13 @@ import { SternaError } from '../src/errors';
 import { type GgufHeader, parseGguf } from '../src/gguf';
 import { configFromGguf, hasInterleavedHeads } from '../src/gguf-config';
 import { textFromGguf } from '../src/gguf-text';
+import type { GgufValue } from '../src/gguf-values';
 import { createTokenizer } from '../src/tokenizer';
-import { mutateBytes, pick } from './fuzz-mutate';
+import { below, mutateBytes, mutateText, numbers, pick, type Random } from './fuzz-mutate';
 import { ggufModels, type Header } from './fuzz-seeds';
 import { plan, type Target } from './fuzz-target';
 import { tryOut } from './fuzz-tokenizer';
-import { ggufFile } from './gguf-header';
+import { type Entry, ggufFile, type HeaderTensor } from './gguf-header';
 
 /** A header with a value of every type. */
 function everyType(): Header {
@@ -38,6 +39,81 @@ function everyType(): Header {
     { alignment: 64 },
   );
   return { bytes, fileSize: bytes.length };
+}
+
+const typeIds = { F32: 0, F16: 1, Q8_0: 8, Q6_K: 14, BF16: 30, TQ1_0: 34, TQ2_0: 35, I2_S: 36, Q2_0: 42 };
+const arrayTypes = [
+  [Uint8Array, 'u8[]'],
+  [Int32Array, 'i32[]'],
+  [Uint32Array, 'u32[]'],
+  [Float32Array, 'f32[]'],
+] as const;
+
+function entryOf(key: string, value: GgufValue): Entry {
+  if (typeof value === 'string') return [key, 'string', value];
+  if (typeof value === 'boolean') return [key, 'bool', value];
+  if (typeof value === 'number') return [key, Number.isInteger(value) ? 'i64' : 'f64', value];
+  if (Array.isArray(value)) return [key, 'string[]', value];
+  const type = arrayTypes.find(([Type]) => value instanceof Type)?.[1] ?? 'f64[]';
+  return [key, type, [...value]];
+}
+
+const whole = (random: Random): number =>
+  Math.min(2 ** 63 - 1024, Math.abs(Math.trunc(pick(random, numbers))) % 2 ** 63);
+
+/** A well-formed header that says something else: values, types, shapes, places and names. */
+function rewritten({ bytes, fileSize }: Header, random: Random): Uint8Array<ArrayBuffer> {
+  const header = parseGguf(bytes, fileSize, 'original');
+  if ('needs' in header) throw new Error('no whole header');
+  const { metadata, tensors: placed, dataStart } = header;
+  const entries = Object.entries(metadata).map(([key, value]) => entryOf(key, value));
+  const tensors = placed.map(({ name, type, shape, begin, end }): HeaderTensor => {
+    const typeId = typeIds[type as keyof typeof typeIds] ?? 77;
+    return { name, shape: [...shape], typeId, offset: begin - dataStart, bytes: end - begin };
+  });
+  for (let left = 1 + below(random, 3); left > 0; left--) {
+    const at = below(random, entries.length);
+    const [key, type, value] = entries[at]!;
+    const tensor = pick(random, tensors);
+    switch (below(random, 10)) {
+      case 0:
+        entries.splice(at, 1);
+        break;
+      case 1:
+        entries[at] = [key, pick(random, ['f64', 'f32']), pick(random, numbers)];
+        break;
+      case 2:
+      case 3:
+        entries[at] = [key, pick(random, ['u8', 'u32', 'i64', 'bool']), whole(random) % 2 ** 53];
+        break;
+      case 4:
+        entries[at] = [key, 'string', mutateText(typeof value === 'string' ? value : 'a text', random)];
+        break;
+      case 5:
+        if (type === 'string[]') (value as string[])[below(random, value.length)] = mutateText(key, random);
+        else entries[at] = [key, 'string[]', ['a', key, '__proto__'].slice(below(random, 3))];
+        break;
+      case 6:
+        tensor.shape[below(random, tensor.shape.length)] = whole(random);
+        break;
+      case 7:
+        tensor.typeId = pick(random, [...Object.values(typeIds), 2, 3, 12, 99]);
+        break;
+      case 8:
+        if (random() < 0.5) tensor.offset = whole(random) % 2 ** 50;
+        else
+          tensor.name = pick(random, [
+            mutateText(tensor.name, random),
+            '__proto__',
+            'output.weight',
+            'rope_freqs.weight',
+          ]);
+        break;
+      default:
+        entries[at] = pick(random, entries);
+    }
+  }
+  return ggufFile(entries, tensors, { headerOnly: true });
 }
 
 /** The bytes that a header holds, about: texts of two bytes a character, 16 for each value and tensor. */
@@ -70,8 +146,13 @@ export function ggufTarget(): Target {
   return {
     name: 'gguf',
     input(random) {
-      const { bytes: original, fileSize } = pick(random, originals);
-      const bytes = mutateBytes(original, random);
+      const original = pick(random, originals);
+      const { fileSize } = original;
+      if (random() < 0.5) {
+        const bytes = rewritten(original, random);
+        return { bytes, fileSize: bytes.length + fileSize - original.bytes.length };
+      }
+      const bytes = mutateBytes(original.bytes, random);
       // half of them as the beginning of the file they were, half as whole files
       return { bytes, fileSize: random() < 0.5 ? Math.max(fileSize, bytes.length) : bytes.length };
     },

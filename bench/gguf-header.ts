@@ -24,6 +24,8 @@ export interface HeaderOptions {
   alignment?: number;
   /** Instead of the true counts. */
   counts?: [tensors: number | bigint, entries: number | bigint];
+  /** No bytes of the tensors, only the padding in front of them. */
+  headerOnly?: boolean;
 }
 
 const utf8 = new TextEncoder();
@@ -91,7 +93,7 @@ export function ggufFile(
     free = align(end, alignment);
   }
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const whole = new Uint8Array(tensors.length > 0 ? align(length, alignment) + end : length);
+  const whole = new Uint8Array(tensors.length > 0 ? align(length, alignment) + (options.headerOnly ? 0 : end) : length);
   let at = 0;
   for (const part of parts) {
     whole.set(part, at);

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Page } from '@playwright/test';
 import { checkpointBytes, packedCheckpoint, type Repository, shape2B4T } from '../bench/synthesize';
 import type { HubSource, Inspection, LoadOptions, ModelInfo, Progress } from '../src/index';
+import type { StoredModel } from '../src/manifest';
 import type { FakeFile } from './fake-files';
 import { type FakeHub, type FakeHubOptions, type FakeRepo, startFakeHub } from './fake-hub';
 import { test as base, type Seen } from './lab';
@@ -168,4 +169,66 @@ export function withByte(bytes: Buffer, at: number, change: (byte: number) => nu
   const copy = Buffer.from(bytes);
   copy[at] = change(copy[at]!);
   return copy;
+}
+
+/** Opens the store's database in the page. */
+const manifestsIn = (page: Page): Promise<StoredModel[]> =>
+  page.evaluate(async () => {
+    const asked = <T>(request: IDBRequest<T>) =>
+      new Promise<T>((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const database = await asked(indexedDB.open('sterna'));
+    const range = IDBKeyRange.bound('model/', 'model/\uffff');
+    const found = await asked(database.transaction('models').objectStore('models').getAll(range));
+    database.close();
+    return found as StoredModel[];
+  });
+
+/** The manifest of the one model that is stored. */
+export async function manifest(page: Page): Promise<StoredModel> {
+  const found = await manifestsIn(page);
+  if (found.length !== 1) throw new Error(`${found.length} models are stored`);
+  return found[0]!;
+}
+
+export const verify = (page: Page, id: string) => page.evaluate((id) => window.sterna.verifyModel(id), id);
+
+/** Changes a byte of a stored record, or loses the record. */
+export function damageRecord(page: Page, id: string, record: string, what: 'byte' | 'lost' | 'cut'): Promise<void> {
+  return page.evaluate(
+    async ([id, name, what]) => {
+      const top = await (await navigator.storage.getDirectory()).getDirectoryHandle('sterna');
+      const folder = await top.getDirectoryHandle(id);
+      if (what === 'lost') return folder.removeEntry(name);
+      const handle = await folder.getFileHandle(name);
+      const bytes = new Uint8Array(await (await handle.getFile()).arrayBuffer());
+      bytes[bytes.length >> 1]! ^= 1;
+      const file = await handle.createWritable();
+      await file.write(what === 'cut' ? bytes.subarray(0, bytes.length - 1) : bytes);
+      await file.close();
+    },
+    [id, record, what] as const,
+  );
+}
+
+/** Changes the stored text of a model. */
+export function damageText(page: Page, id: string): Promise<void> {
+  return page.evaluate(
+    (id) =>
+      new Promise<void>((resolve, reject) => {
+        const opened = indexedDB.open('sterna');
+        opened.onerror = () => reject(opened.error);
+        opened.onsuccess = () => {
+          const transaction = opened.result.transaction('models', 'readwrite');
+          transaction.objectStore('models').put(new Blob(['{}']), `text/${id}`);
+          transaction.oncomplete = () => {
+            opened.result.close();
+            resolve();
+          };
+        };
+      }),
+    id,
+  );
 }

@@ -2,7 +2,8 @@
 import { type Remote, wrap } from 'comlink';
 import { clear, createStore, del, get, keys, set } from 'idb-keyval';
 import { fromRecord } from '../src/errors';
-import { openStore, Store, type StoredModel } from '../src/store';
+import type { StoredModel } from '../src/manifest';
+import { openStore, Store } from '../src/store';
 import type { BackendName } from '../src/store-backend';
 import type { StoreHost } from './store.worker';
 

@@ -9,8 +9,10 @@ import { SternaError } from './errors';
 const mostText = 2 ** 16;
 const mostElements = 2 ** 16;
 const mostNumber = 2 ** 20;
-/** Steps, a hundred characters counting as one: some thousand messages of a template of Llama's kind. */
+/** Steps: some thousand messages of a template of Llama's kind. A hundred characters or elements are one more. */
 const mostSteps = 300_000;
+/** Steps of an element that is looped over, whatever is done with it. */
+const elementSteps = 5;
 
 const tooMuch = (what: string, expected: number): SternaError =>
   new SternaError('unsupported', `the chat template does too much: ${what}`, { got: 'more', expected });
@@ -20,6 +22,7 @@ type Statement = Parameters<Interpreter['evaluate']>[0];
 class BoundedInterpreter extends Interpreter {
   #steps: number;
   readonly #text: number;
+  readonly #loopedOver = new Set<Statement>();
 
   constructor(global: Environment, characters: number) {
     super(global);
@@ -28,15 +31,20 @@ class BoundedInterpreter extends Interpreter {
   }
 
   override evaluate(statement: Statement, environment: Environment) {
+    if (statement?.type === 'For') {
+      const { iterable } = statement as unknown as { iterable: Statement & { lhs?: Statement } };
+      this.#loopedOver.add(iterable.type === 'SelectExpression' ? iterable.lhs : iterable);
+    }
     const result = super.evaluate(statement, environment);
-    const { value } = result;
+    const value: unknown = result.value;
     let cost = 1;
     if (typeof value === 'string') {
       if (value.length > this.#text) throw tooMuch('characters', this.#text);
       cost += value.length / 100;
-    } else if (Array.isArray(value)) {
-      if (value.length > mostElements) throw tooMuch('elements', mostElements);
-      cost += value.length / 100;
+    } else if (Array.isArray(value) || value instanceof Map) {
+      const length = Array.isArray(value) ? value.length : value.size;
+      if (length > mostElements) throw tooMuch('elements', mostElements);
+      cost += length * (this.#loopedOver.has(statement) ? elementSteps : 0.01);
     } else if (typeof value === 'number' && Math.abs(value) > mostNumber) throw tooMuch('numbers', mostNumber);
     this.#steps -= cost;
     if (this.#steps < 0) throw tooMuch('steps', mostSteps);

@@ -176,3 +176,42 @@ describe('templateOf', () => {
     expect(() => templateOf({ chat_template })).toThrow(expect.objectContaining({ code: 'bad-file' }));
   });
 });
+
+describe('templates that would not end, or take all memory', () => {
+  it.each([
+    ['a long range', '{{ range(1000000000) | length }}'],
+    ['loops in loops', '{% for a in range(999) %}{% for b in range(999) %}{{ a }}{% endfor %}{% endfor %}'],
+    ['one list over and over', '{% set x = range(60000) %}{% for a in x %}{% for b in x %}{% endfor %}{% endfor %}'],
+    [
+      'a text that doubles',
+      '{% set ns = namespace(s="ab") %}{% for i in range(40) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}',
+    ],
+    [
+      'a list that doubles',
+      '{% set ns = namespace(s=[1]) %}{% for i in range(40) %}{% set ns.s = ns.s + ns.s %}{% endfor %}',
+    ],
+    ['a wide margin', '{{ "a\nb" | indent(100000000) }}'],
+  ])('are refused: %s', (_, template) => {
+    const render = () => renderChat(template, [user('Hi')], variables);
+    expect(render).toThrow(
+      expect.objectContaining({ code: 'unsupported', message: expect.stringContaining('too much') }),
+    );
+  });
+
+  it('may call themselves without end', () => {
+    const render = () => renderChat('{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}', [user('Hi')], variables);
+    expect(render).toThrow(expect.objectContaining({ code: 'bad-input' }));
+  });
+
+  it('but a thousand long messages are not too much', () => {
+    const messages = Array.from({ length: 1000 }, (_, i) => user(`${i} ${'word '.repeat(200)}`));
+    const text = renderChat(template, messages, variables);
+    expect(text.split('<|eot_id|>')).toHaveLength(1001);
+  });
+
+  it('have the globals of transformers', () => {
+    const all = '{{ range(3, 0, -1) | join(",") }} {{ strftime_now("%Y") | length }} {{ True and not none }}';
+    expect(renderChat(all, [user('Hi')], variables)).toBe('3,2,1 4 true');
+    expect(renderChat('{{ strftime_now("%B %% %q") }}', [user('Hi')], variables)).toMatch(/^[A-Z][a-z]{2,8} % %q$/);
+  });
+});

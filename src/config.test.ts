@@ -418,3 +418,9 @@ describe('generationDefaults', () => {
     },
   );
 });
+
+test('values nested deeper than the stack are shown without them', () => {
+  const deep = JSON.parse(`${'['.repeat(20_000)}${']'.repeat(20_000)}`);
+  expect(failure({ hidden_size: deep })).toMatchObject({ code: 'bad-file', got: 'something deeply nested' });
+  expect(failure({ hidden_act: deep })).toMatchObject({ code: 'unsupported', got: 'something deeply nested' });
+});

@@ -1,12 +1,13 @@
 /** What a source holds, and what it would cost to load it, before anything large is downloaded. */
 import { countParameters } from './config';
+import type { SternaError } from './errors';
 import { findModel, isOfUse, type KeptDescription, storedTextSize } from './loader';
+import type { StoredModel } from './manifest';
 import type { KernelName } from './memory';
 import { checkOptions, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { exactTables, storedSize } from './parts';
 import { createReport } from './progress';
 import type { Inspection, LoadRequest } from './protocol';
-import type { StoredModel } from './store';
 import { EXACT, exactBytesMissing, RECORD_BYTES } from './weights';
 
 /**
@@ -41,10 +42,13 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
   const needsExact = tables === 'int8' && wanted === 'bf16';
   const exact = needsExact || model?.extra[EXACT] ? exactTables(parts) : [];
   const storedBytes = storedSize(parts) + storedSize(exact) + storedTextSize(found.text);
-  if (store) {
-    const missing = storedBytes - (model?.bytes ?? 0);
-    const { free } = await store.estimate();
-    if (missing > 0 && free < missing) obstacles.push(`storage: ${inGb(missing)} are needed, ${inGb(free)} are free`);
+  const missing = storedBytes - (model?.bytes ?? 0);
+  if (store && missing > 0) {
+    await store.needRoom(missing, description.name).catch((error: SternaError) => {
+      if (error.code !== 'quota') throw error;
+      const { got } = error;
+      obstacles.push(`storage: ${inGb(missing)} are needed, ${typeof got === 'number' ? inGb(got) : got} are free`);
+    });
   }
   return {
     name: description.name,

@@ -4,9 +4,10 @@
  */
 import { countParameters } from './config';
 import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
-import { SternaError } from './errors';
+import type { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
+import type { StoredModel } from './manifest';
 import { ABORT, createMemory, REQUEST } from './memory';
 import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
@@ -16,7 +17,7 @@ import { type Pool, type Spawn, startPool } from './pool';
 import { createReport, type Report } from './progress';
 import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
 import { writeRopeTables } from './rope';
-import { openStore, type Store, type StoredModel } from './store';
+import { openStore, type Store } from './store';
 import { withLock } from './store-lock';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
@@ -243,7 +244,9 @@ async function fillFrom(
   if (lacksText) await store?.writeText(stored, JSON.stringify(text));
   if (loading.memory?.buffer.byteLength !== plan.bytes) loading.memory = createMemory(plan.bytes, shared);
   const { memory } = loading;
-  const model = stored ?? (store && (await begin(loading, store, storedSize(parts), tables)));
+  const bytes = storedSize(parts) + storedSize(exact) + storedTextSize(text);
+  if (store && bytes > (stored?.bytes ?? 0)) await store.needRoom(bytes - (stored?.bytes ?? 0), description.name);
+  const model = stored ?? (store && (await begin(loading, store, bytes, tables)));
   const kept = store && model && { store, model };
   const order = options.i2sOrder === 'auto' ? (model?.description as KeptDescription)?.i2sOrder : options.i2sOrder;
 
@@ -281,21 +284,15 @@ export const storedTextSize = (text: TextFiles | undefined): number =>
 export const isOfUse = ({ complete, description }: StoredModel, wanted: 'bf16' | 'int8'): boolean =>
   complete || wanted === 'int8' || (description as KeptDescription).tables === 'bf16';
 
-/** Begins to keep a model, if there is room for it. */
+/** Begins to keep a model. */
 async function begin(
   { found, signal }: Loading,
   store: Store,
-  recordBytes: number,
+  expectedBytes: number,
   tables: 'bf16' | 'int8',
 ): Promise<StoredModel> {
   const { key, description, text } = found;
   const textJson = text && JSON.stringify(text);
-  const expectedBytes = recordBytes + storedTextSize(text);
-  const { free } = await store.estimate();
-  if (free < expectedBytes) {
-    const facts = { file: description.name, got: free, expected: expectedBytes };
-    throw new SternaError('quota', "the browser's storage has not enough room, in bytes", facts);
-  }
   const { version, name } = description;
   const state: Resume = { file: 0, offset: 0 };
   const kept: KeptDescription = { ...description, tables };

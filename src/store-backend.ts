@@ -27,6 +27,8 @@ export interface Backend {
   write(id: string, record: string, bytes: Uint8Array<ArrayBuffer>, manifest: unknown): Promise<void>;
   /** Removes the records named, by default all of the model. What is not there counts as removed. */
   remove(id: string, records?: string[]): Promise<void>;
+  /** Whether so many bytes can be written, where that can be tried. */
+  hasRoom?(bytes: number): Promise<boolean>;
 }
 
 /**
@@ -60,10 +62,16 @@ export function commit(database: UseStore, id: string, entries: [key: string, va
   );
 }
 
-/** Every value whose key begins so, as one transaction sees them. */
-export function valuesUnder(database: UseStore, prefix: string): Promise<unknown[]> {
+/** Every key that begins so, with its value, as one transaction sees them. */
+export function entriesUnder(database: UseStore, prefix: string): Promise<[key: string, value: unknown][]> {
   const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
-  return database('readonly', (store) => promisifyRequest(store.getAll(range)));
+  return database('readonly', async (store) => {
+    const [keys, values] = await Promise.all([
+      promisifyRequest(store.getAllKeys(range)),
+      promisifyRequest<unknown[]>(store.getAll(range)),
+    ]);
+    return keys.map((key, i) => [String(key), values[i]]);
+  });
 }
 
 /** Records as Blobs beside the manifests, each in one transaction with its manifest. */

@@ -70,6 +70,16 @@ export async function opfsBackend(database: UseStore): Promise<Backend | undefin
       const place = await folder(id).catch(missing);
       for (const record of records) await place?.removeEntry(fileName(record)).catch(missing);
     },
+    async hasRoom(bytes) {
+      // Beside the models' folders: what a crash leaves is removed as records without a manifest are.
+      const [place, name] = [await top(), crypto.randomUUID()];
+      const handle = await place.getFileHandle(name, { create: true });
+      try {
+        return !isSync(handle) || (await canGrow(handle, bytes));
+      } finally {
+        await place.removeEntry(name).catch(() => {});
+      }
+    },
   };
 }
 
@@ -90,6 +100,20 @@ function readSync(file: SyncFile, bytes: number, into: Uint8Array<ArrayBuffer> |
     if (file.getSize() !== bytes) return undefined;
     const target = into && into.length >= bytes ? into.subarray(0, bytes) : new Uint8Array(bytes);
     return file.read(target, { at: 0 }) === bytes ? target : undefined;
+  } finally {
+    file.close();
+  }
+}
+
+/** Whether the quota allows a file of so many bytes. It is given that length, and nothing is written. */
+async function canGrow(handle: SyncFileHandle, bytes: number): Promise<boolean> {
+  const file = await handle.createSyncAccessHandle();
+  try {
+    file.truncate(bytes);
+    return file.getSize() === bytes; // Chromium's private windows do not throw
+  } catch (error) {
+    if (named(error, 'QuotaExceededError')) return false;
+    throw error;
   } finally {
     file.close();
   }

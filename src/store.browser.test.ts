@@ -13,7 +13,8 @@ import {
   storeIn,
 } from '../e2e/store-host';
 import type { SternaError } from './errors';
-import { type NewModel, openStore, type Store, type StoredModel } from './store';
+import type { NewModel, StoredModel } from './manifest';
+import { openStore, type Store } from './store';
 import type { BackendName } from './store-backend';
 import { withLock } from './store-lock';
 
@@ -255,6 +256,29 @@ describe.each([
     expect((await store.find(model.key))?.id).toBe(ids[2]);
     expect(await store.find(model.key, 'v4')).toBeUndefined();
     expect((await store.list()).find(({ id }) => id === ids[3])?.outdated).toBe(true);
+  });
+
+  test('a damaged manifest counts as not stored, and goes with its records', async () => {
+    const store = await open();
+    const other = await stored(store, 1, { key: 'other' });
+    for (const damage of [
+      { complete: false },
+      { description: { config: { layers: 3 } } },
+      { records: [] },
+      { id: other.id },
+      { format: 'x', name: 7 },
+    ]) {
+      const kept = await stored(store, 2);
+      const manifest = (await get<StoredModel>(`model/${kept.id}`, database))!;
+      await set(`model/${kept.id}`, { ...manifest, ...damage }, database);
+      expect(await store.find(model.key)).toBeUndefined();
+      expect(await codeOf(store.verify(kept.id))).toBe('bad-input');
+      expect((await store.list()).map(({ id }) => id)).toEqual([other.id]);
+      expect((await everything()).filter((name) => name.includes(kept.id))).toEqual([]);
+    }
+    const again = await stored(store, 2);
+    await store.touch(again);
+    expect((await store.find(model.key))?.id).toBe(again.id);
   });
 
   test('list, outdated versions, remove', async () => {

@@ -1,70 +1,24 @@
 /**
  * The offline store of packed models, for pages and workers. A model is a manifest, records of about 16 MB, and one
  * text. At any moment, also after a crash, a manifest claims only what was written before it: a download goes on where
- * its manifest ends. What belongs to no manifest is removed when the store is opened or listed.
+ * its manifest ends. What belongs to no manifest, or to a damaged one, is removed when the store is opened or listed.
  * Everything that writes is called under `withLock(key)` (store-lock.ts), but `remove` and `verify`, which take it.
  */
 import { createStore, delMany, get, promisifyRequest, setMany, type UseStore } from 'idb-keyval';
 import { SternaError } from './errors';
+import { checkManifest, FORMAT, type NewModel, type StoredModel, type StoredRecord, sealOf } from './manifest';
 import {
   type Backend,
   type BackendName,
   commit,
+  entriesUnder,
   indexedDbBackend,
   modelKey,
   textKey,
-  valuesUnder,
 } from './store-backend';
 import { sha256, xxh64 } from './store-hash';
 import { withFreeLock } from './store-lock';
 import { opfsBackend } from './store-opfs';
-
-/** Version of the stored form. Models of another one are not found, and count as outdated. */
-const FORMAT = 1;
-
-/** Packed bytes, made from bytes [from, to) of weight file number `file`. */
-export interface StoredRecord {
-  file: number;
-  from: number;
-  to: number;
-  bytes: number;
-  sha256: string;
-  xxh64: string;
-}
-
-/** What the caller says of a model that it begins to store. */
-export interface NewModel {
-  /** Names the origin whatever its version. */
-  key: string;
-  version: string;
-  name: string;
-  /** Bytes of records and text when complete, as far as known. */
-  expectedBytes: number;
-  /** The caller's own: whatever is needed to read the records, as plain data. */
-  description: unknown;
-  /** The caller's own: whatever is needed to go on with the download; undefined when complete. Not views of large buffers. */
-  state: unknown;
-}
-
-/** A manifest. */
-export interface StoredModel extends NewModel {
-  format: number;
-  /** Never used twice. */
-  id: string;
-  backend: BackendName;
-  /** False: a download that can be resumed. */
-  complete: boolean;
-  /** The stream `weights`. */
-  records: StoredRecord[];
-  /** Further streams of records. */
-  extra: Record<string, StoredRecord[]>;
-  text: { bytes: number; sha256: string } | undefined;
-  /** Of all records and the text. */
-  bytes: number;
-  /** Times of the last write, and of the last `touch`; ms since 1970. */
-  savedAt: number;
-  usedAt: number;
-}
 
 export interface StoredSummary
   extends Pick<
@@ -144,7 +98,7 @@ export class Store {
     );
     for (const { id } of earlier) await this.#drop(id);
     const now = Date.now();
-    const started: StoredModel = {
+    const started = await sealed({
       ...model,
       format: FORMAT,
       id: crypto.randomUUID(),
@@ -156,7 +110,7 @@ export class Store {
       bytes: 0,
       savedAt: now,
       usedAt: now,
-    };
+    });
     await this.#writing(started, 0, setMany([[modelKey(started.id), started]], this.#database));
     return started;
   }
@@ -178,7 +132,7 @@ export class Store {
     const records = recordsOf(model, stream);
     const sums = { sha256: await sha256(bytes), xxh64: await xxh64(bytes) };
     const record = { file, from, to, bytes: bytes.length, ...sums };
-    const next = withRecords({ ...model, state, savedAt: Date.now() }, stream, [...records, record]);
+    const next = await sealed(withRecords({ ...model, state, savedAt: Date.now() }, stream, [...records, record]));
     const written = this.#backendOf(model).write(model.id, `${stream}/${records.length}`, bytes, next);
     await this.#writing(model, bytes.length, written);
     Object.assign(model, next);
@@ -227,7 +181,7 @@ export class Store {
       const facts = { file: model.name, got, expected: expected ?? `no record ${n}` };
       throw new SternaError('bad-file', 'other bytes than those that were stored', facts);
     }
-    const written = this.#backendOf(model).write(model.id, `${stream}/${n}`, bytes, model);
+    const written = this.#backendOf(model).write(model.id, `${stream}/${n}`, bytes, await sealed(model));
     await this.#writing(model, bytes.length, written);
   }
 
@@ -276,8 +230,12 @@ export class Store {
   async list(): Promise<StoredSummary[]> {
     // Ids first: a model that is begun meanwhile has its manifest before its first record.
     const withRecords = await Promise.all(this.#backends.map((backend) => backend.ids()));
-    const models = await this.#manifests();
-    const known = new Set(models.map(({ id }) => id));
+    const entries = await this.#entries();
+    // one of another version of this software is not ours to judge
+    const isOurs = (format: unknown): boolean => format === FORMAT || typeof format !== 'number';
+    for (const [id, model, format] of entries) if (!model && isOurs(format)) await this.#drop(id);
+    const models = entries.flatMap(([, model]) => model ?? []);
+    const known = new Set(entries.map(([id]) => id));
     for (const [i, backend] of this.#backends.entries()) {
       for (const id of withRecords[i]!) if (!known.has(id)) await backend.remove(id).catch(() => {}); // next time
     }
@@ -365,18 +323,42 @@ export class Store {
     };
   }
 
+  /**
+   * Makes sure that there is room for so many bytes, as far as the browser lets one find out.
+   * @throws SternaError `quota`
+   */
+  async needRoom(bytes: number, name: string): Promise<void> {
+    const { free } = await this.estimate();
+    const backend = this.#backends.find((each) => each.name === this.backend);
+    if (free >= bytes && (await backend?.hasRoom?.(bytes)) !== false) return;
+    throw noRoom(name, free, bytes);
+  }
+
   /** Asks the browser not to evict. Only a page may ask; a worker is told what is. */
   async persist(): Promise<boolean> {
     const { storage } = navigator;
     return 'persist' in storage ? storage.persist() : (storage as StorageManager).persisted();
   }
 
+  /** Every manifest that is sound. */
   async #manifests(): Promise<StoredModel[]> {
-    return (await valuesUnder(this.#database, modelKey(''))) as StoredModel[];
+    return (await this.#entries()).flatMap(([, model]) => model ?? []);
+  }
+
+  /** Every manifest by the id that it is kept under; undefined where it is damaged. */
+  async #entries(): Promise<[id: string, model: StoredModel | undefined, format: unknown][]> {
+    const entries = await entriesUnder(this.#database, modelKey(''));
+    return Promise.all(
+      entries.map(async ([key, value]) => [
+        key.slice(modelKey('').length),
+        await checkManifest(value, key).catch(() => undefined),
+        (value as { format?: unknown } | null)?.format,
+      ]),
+    );
   }
 
   async #stored(id: string): Promise<StoredModel> {
-    const model = await get<StoredModel>(modelKey(id), this.#database);
+    const model = (await this.#manifests()).find((stored) => stored.id === id);
     if (model) return model;
     throw new SternaError('bad-input', 'no such model is stored', { got: id, expected: 'an id of list()' });
   }
@@ -402,7 +384,7 @@ export class Store {
     entries: [string, unknown][] = [],
     bytes = 0,
   ): Promise<void> {
-    const next = { ...model, ...changes };
+    const next = await sealed({ ...model, ...changes });
     await this.#writing(model, bytes, commit(this.#database, model.id, [...entries, [modelKey(model.id), next]]));
     Object.assign(model, next);
   }
@@ -416,13 +398,22 @@ export class Store {
       const { name: file } = model;
       if ((error as Error).name === 'QuotaExceededError') {
         const expected = Math.max(bytes, model.expectedBytes - model.bytes);
-        const { free } = await this.estimate(); // not always true: see StorageEstimate
-        const facts = { file, got: free < expected ? free : 'less', expected };
-        throw new SternaError('quota', "the browser's storage has not enough room, in bytes", facts);
+        throw noRoom(file, (await this.estimate()).free, expected);
       }
       throw new SternaError('worker', "the browser's storage failed", { file, got: String(error) });
     }
   }
+}
+
+/** `free` is not always true: see StorageEstimate. */
+function noRoom(file: string, free: number, expected: number): SternaError {
+  const facts = { file, got: free < expected ? free : 'less', expected };
+  return new SternaError('quota', "the browser's storage has not enough room, in bytes", facts);
+}
+
+/** The manifest as it is written. */
+async function sealed(model: Omit<StoredModel, 'seal'>): Promise<StoredModel> {
+  return { ...model, seal: await sealOf(model) };
 }
 
 function recordsOf(model: StoredModel, stream: string): StoredRecord[] {

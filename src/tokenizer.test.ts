@@ -202,6 +202,53 @@ describe('bad files', () => {
   });
 });
 
+describe('files that would not end, or take all memory', () => {
+  const steps = (...pretokenizers: object[]) => ({ ...json, pre_tokenizer: { type: 'Sequence', pretokenizers } });
+  const split = (Regex: string) => steps({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false });
+  const replace = (content: string, times: number) => ({
+    ...json,
+    normalizer: {
+      type: 'Sequence',
+      normalizers: Array.from({ length: times }, () => ({ type: 'Replace', pattern: { String: 'a' }, content })),
+    },
+  });
+  it.each([
+    ['pieces of length 0', 'bad-file', steps({ type: 'FixedLength', length: 0 })],
+    ['pieces of length -1', 'bad-file', steps({ type: 'FixedLength', length: -1 })],
+    ['an id of 2^31', 'bad-file', { ...json, added_tokens: [{ id: 2 ** 31, content: 'x' }] }],
+    ['a word of id 2^31', 'bad-file', { ...json, model: { ...json.model, vocab: { a: 2 ** 31 } } }],
+    ['a token of a million letters', 'unsupported', { ...json, added_tokens: [{ id: 1, content: 'x'.repeat(1e6) }] }],
+    ['texts that double 16 times', 'unsupported', replace('aa', 16)],
+    ['a text a hundred times as long', 'bad-file', replace('a'.repeat(100), 1)],
+    ['a repeated group', 'unsupported', split('(a+)+$')],
+    ['a repeated alternative', 'unsupported', split('(?:a|a)*b')],
+    ['a group counted', 'unsupported', split('(?:a{1,3}){100}')],
+    ['many repetitions', 'unsupported', split('a*a*a*a*a*b')],
+    ['a behaviour that is a number', 'bad-file', steps({ type: 'Split', pattern: { String: 'a' }, behavior: 7 })],
+    ['a pattern that is none', 'bad-file', steps({ type: 'Split', pattern: { Regex: 7 } })],
+    ['a prefix that is none', 'bad-file', { ...json, normalizer: { type: 'Prepend' } }],
+    ['a Sequence in a Sequence', 'bad-file', steps({ type: 'Sequence', pretokenizers: [] })],
+  ])('are refused: %s', (_, code, bad) => {
+    expect(() => createTokenizer(bad, config)).toThrow(expect.objectContaining({ code, file: 'tokenizer.json' }));
+  });
+
+  it('gives no id that is none for an unknown token that is none', () => {
+    const model = { ...json.model, vocab: { a: 0, b: 1 }, merges: [], unk_token: '<unk>' };
+    expect(createTokenizer({ ...json, model, added_tokens: [], post_processor: null }, {}).encode('abc')).toEqual([
+      0, 1,
+    ]);
+  });
+
+  it('does not apply a post-processor that drops the text, or takes it twice', () => {
+    const sequence = { Sequence: { id: 'A', type_id: 0 } };
+    for (const single of [[], [sequence, sequence]]) {
+      const post_processor = { type: 'TemplateProcessing', single, pair: [] };
+      const ids = createTokenizer({ ...json, post_processor }, config).encode('Once <|eot_id|>', { special: true });
+      expect(ids).toEqual(tokenizer.encode('Once <|eot_id|>', { special: true }));
+    }
+  });
+});
+
 describe('a SentencePiece vocabulary as tokenizer.json', () => {
   const blanks = { type: 'Replace', pattern: { String: '▁' }, content: ' ' };
   const decoders = [

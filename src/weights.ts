@@ -7,11 +7,12 @@ import { createSHA256, sha256 as digestOf } from 'hash-wasm';
 import type { Description } from './describe';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
+import type { StoredModel, StoredRecord } from './manifest';
 import type { Origin } from './origin';
 import type { Packer } from './packer';
 import type { Report } from './progress';
 import type { LoadTimes } from './protocol';
-import type { Store, StoredModel, StoredRecord } from './store';
+import type { Store } from './store';
 
 /** A record is full at 16 MB, or when so much of the file has gone into it (a float master packs to a tenth). */
 export const RECORD_BYTES = 16 * 2 ** 20;

@@ -1,4 +1,4 @@
-// Throws damaged files at the parsers (fuzz.ts): node bench/fuzz.mjs [options]
+// Throws damaged files at the parsers (fuzz.ts): node bench/run-fuzz.mjs [options]
 //   --count 100000    inputs, shared out evenly among the parsers
 //   --seed 1
 //   --parser NAME     only this one; may be given several times
@@ -39,7 +39,8 @@ async function work() {
   const seed = whole('seed', 1);
   const at = values.at === undefined ? undefined : whole('at');
   if (at !== undefined) {
-    for (const parser of parsers) console.log(`${parser} ${at}: ${printed(makeInput(targets[parser](), seed, at))}`);
+    for (const parser of parsers)
+      console.log(`${parser} ${at}: ${printed(makeInput(await targets[parser](), seed, at))}`);
   }
   const notes = openSync(place, 'w');
   const start = performance.now();
