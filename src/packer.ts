@@ -97,7 +97,8 @@ export function createPacker(
   function setScale(part: Part, matrix: Matrix, scale: number, kind: 'own' | 'beside' = 'own'): void {
     if (!(scale > 0) || !Number.isFinite(scale)) throw fail(part, 'scale', String(scale), 'a finite number above 0');
     const known = factors.get(matrix) ?? {};
-    if (known[kind] !== undefined && known[kind] !== scale) throw fail(part, 'one scale', scale, known[kind]);
+    const before = known[kind];
+    if (before !== undefined && before !== scale) throw fail(part, 'several scales', scale, before, 'unsupported');
     factors.set(matrix, { ...known, [kind]: scale });
   }
 
