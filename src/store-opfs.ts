@@ -43,7 +43,7 @@ export async function opfsBackend(database: UseStore): Promise<Backend | undefin
     name: 'opfs',
     async ids() {
       const ids: string[] = [];
-      for await (const id of (await top()).keys()) ids.push(id);
+      for await (const [id, { kind }] of (await top()).entries()) if (kind === 'directory') ids.push(id);
       return ids;
     },
     async read(id, record, bytes, into) {

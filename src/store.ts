@@ -79,12 +79,12 @@ export class Store {
     this.backend = preferred.name;
   }
 
-  /** The manifest of that version; without a version the newest complete one, else the newest. */
+  /** The manifest of that version; without a version the complete one that was used last, else the last used. */
   async find(key: string, version?: string): Promise<StoredModel | undefined> {
     const models = (await this.#manifests()).filter(
       (model) => model.key === key && (version ?? model.version) === model.version && this.#readable(model),
     );
-    models.sort((a, b) => +b.complete - +a.complete || b.savedAt - a.savedAt);
+    models.sort((a, b) => +b.complete - +a.complete || b.usedAt - a.usedAt);
     return models[0];
   }
 
@@ -240,7 +240,7 @@ export class Store {
       for (const id of withRecords[i]!) if (!known.has(id)) await backend.remove(id).catch(() => {}); // next time
     }
     const isNewer = (a: StoredModel, b: StoredModel): boolean =>
-      a.key === b.key && a.id !== b.id && a.savedAt > b.savedAt && (a.complete || !b.complete) && this.#readable(a);
+      a.key === b.key && a.id !== b.id && a.usedAt > b.usedAt && (a.complete || !b.complete) && this.#readable(a);
     return models
       .sort((a, b) => b.usedAt - a.usedAt)
       .map((model) => {

@@ -111,7 +111,7 @@ export function createTokenizer(
     first = parsing.encode('').ids[0];
     parsing.post_processor = null;
     // The library made its own tables of these, and keeps them all the same: half of the memory that it takes.
-    Object.assign(file.model, { vocab: {}, merges: [] });
+    Object.assign(file.model as Json, { vocab: {}, merges: [] });
     Object.assign(parsing.model ?? {}, { merges: [] });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

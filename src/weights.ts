@@ -130,7 +130,7 @@ async function heal(filling: Filling, n: number, stream: string): Promise<void> 
     const facts = { file: source.name, got: length, expected: bytes };
     throw new SternaError('bad-file', 'a stored record cannot be made again', facts);
   }
-  // Another tab may be mending it too, or the room be gone: the weights are right all the same.
+  // If the room is gone, the weights are right all the same.
   await store.replace(model, n, record, stream).catch((error: SternaError) => {
     if (error.code === 'bad-file') throw error;
   });
@@ -143,7 +143,8 @@ async function heal(filling: Filling, n: number, stream: string): Promise<void> 
  */
 export async function downloadWeights(filling: Filling, resume: Resume): Promise<void> {
   const { files } = filling.description;
-  let from = resume;
+  let from = (await isHashState(resume.hash)) ? resume : { file: resume.file, offset: 0 };
+  if (from !== resume) await forgetFile(filling, from);
   for (let tries = 0; from.file < files.length; ) {
     const wrong = await downloadFile(filling, from);
     if (wrong) {
@@ -162,17 +163,31 @@ export async function downloadWeights(filling: Filling, resume: Resume): Promise
  * of the header, so does what was made of that: the description.
  */
 async function forgetFile(filling: Filling, from: Resume): Promise<void> {
-  const { description, heads, kept, signal } = filling;
-  const { path, dataStart, headSha256: expected } = description.files[from.file]!;
+  const { heads, kept } = filling;
   heads[from.file] = undefined;
-  const head = await (await openFile(filling, from.file)).read(0, dataStart, signal);
-  const got = await digestOf(head);
-  if (got !== expected) {
-    await kept?.store.discard(kept.model);
-    throw new SternaError('bad-file', 'sha256 of the header', { file: path, got, expected: expected ?? 'none' });
-  }
+  await readHead(filling, from.file, await openFile(filling, from.file));
   const first = kept?.model.records.findIndex(({ file }) => file === from.file) ?? -1;
   if (kept && first >= 0) await kept.store.truncate(kept.model, first, from);
+}
+
+/** The header of a file, which must be the one that the description was made of. */
+async function readHead({ description, kept, signal }: Filling, file: number, source: ByteSource): Promise<Uint8Array> {
+  const { path, dataStart, headSha256: expected } = description.files[file]!;
+  const head = await source.read(0, dataStart, signal);
+  const got = await digestOf(head);
+  if (got === expected) return head;
+  await kept?.store.discard(kept.model);
+  throw new SternaError('bad-file', 'sha256 of the header', { file: path, got, expected: expected ?? 'none' });
+}
+
+/** Whether this version of the hash library can go on from the state that another may have saved. */
+async function isHashState(state: Uint8Array | undefined): Promise<boolean> {
+  try {
+    if (state) (await createSHA256()).load(state);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** One file from an offset; the error if its sha256 turns out wrong. */
@@ -200,10 +215,9 @@ async function downloadFile(filling: Filling, { file, offset, hash }: Resume): P
     }
   };
 
-  const head = offset === 0 ? heads[file] : undefined;
-  heads[file] = undefined;
-  if (head) await absorb(head);
   const source = await openFile(filling, file);
+  if (offset === 0) await absorb(heads[file] ?? (await readHead(filling, file, source)));
+  heads[file] = undefined;
   const pieces = source.stream(packer.offset, size, signal)[Symbol.asyncIterator]();
   try {
     for (;;) {
@@ -283,8 +297,8 @@ function createRecorder(
   // one fills while the other is written
   const rooms = [new Uint8Array(0), new Uint8Array(0)];
   let [room, length, from] = [0, 0, offset];
+  let full = false;
   let writing: Promise<void> = Promise.resolve();
-  const isFull = (): boolean => length >= RECORD_BYTES || packer.offset - from >= RECORD_SOURCE_BYTES;
   return {
     /** Adds one unit; true if the record is full with it. */
     add(stored: Uint8Array): boolean {
@@ -298,10 +312,12 @@ function createRecorder(
       }
       buffer.set(stored, length);
       length += stored.length;
-      return isFull();
+      full = length >= RECORD_BYTES || packer.offset - from >= RECORD_SOURCE_BYTES;
+      return full;
     },
+    /** Decided at the end of a unit only: a record must not end within one. */
     get full(): boolean {
-      return length > 0 && isFull();
+      return full;
     },
     /** Hands the record over to be written, once the one before it is. */
     async flush(): Promise<void> {
@@ -312,7 +328,7 @@ function createRecorder(
       const hashed = hash();
       if (hashed) resume.hash = hashed;
       await writing;
-      [room, length, from] = [1 - room, 0, packer.offset];
+      [room, length, from, full] = [1 - room, 0, packer.offset, false];
       const state = stream === 'weights' ? resume : kept.model.state;
       writing = kept.store.append(kept.model, bytes, place, state, stream);
       writing.catch(() => {}); // waited for by the next flush
