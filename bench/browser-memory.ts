@@ -17,10 +17,10 @@ export interface HeapSample {
 }
 
 export interface ProcessSample {
-  /** PSS by kind of process (browser, renderer, utility, gpu-process), without the WebAssembly memory. */
+  /** PSS by kind of process: browser, renderer, utility, gpu-process, zygote. */
   pss: Record<string, number>;
-  /** Resident bytes of the WebAssembly memory. */
-  wasm: number;
+  /** Mappings of more than 64 MB, with what is resident of them: the model's memory is one. */
+  large: { size: number; pss: number }[];
 }
 
 interface Usage {
@@ -100,20 +100,17 @@ function textOf(path: string): string {
   }
 }
 
-/** @param wasmBytes the size of the model's memory: the mapping by which it is found */
-export function processMemory(root: number, wasmBytes: number): ProcessSample {
+export function processMemory(root: number): ProcessSample {
   const pss: Record<string, number> = {};
-  let wasm = 0;
+  const large: ProcessSample['large'] = [];
   for (const { pid, kind } of processesOf(root)) {
-    const smaps = textOf(`/proc/${pid}/smaps`);
-    let sum = 0;
-    for (const [, from, to, details] of smaps.matchAll(/^([\da-f]+)-([\da-f]+) (.*(?:\n[A-Z]\w+:.*)*)/gm)) {
+    const mappings = textOf(`/proc/${pid}/smaps`).matchAll(/^([\da-f]+)-([\da-f]+) .*((?:\n[A-Z]\w+:.*)*)/gm);
+    for (const [, from, to, details] of mappings) {
       const size = Number.parseInt(to!, 16) - Number.parseInt(from!, 16);
       const bytes = Number(/^Pss: +(\d+) kB/m.exec(details!)?.[1] ?? 0) * 1024;
-      if (size === wasmBytes) wasm += bytes;
-      else sum += bytes;
+      pss[kind] = (pss[kind] ?? 0) + bytes;
+      if (size > 64e6 && bytes > 0) large.push({ size, pss: bytes });
     }
-    pss[kind] = (pss[kind] ?? 0) + sum;
   }
-  return { pss, wasm };
+  return { pss, large };
 }

@@ -5,6 +5,7 @@
 //   --models packed,i2_s,tq2_0,bonsai   --backends opfs,indexeddb   --rounds 3   --kernel auto
 //   --pages FOLDER,FOLDER   built pages that take turns (default: this checkout's, built first)
 //   --files FOLDER          keeps the models between runs
+//   --trace NAME            writes every sample of memory to NAME-model-backend.json
 import { fork } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -130,33 +131,36 @@ async function timedLoad(profile, backend, pages, hub, model) {
 }
 
 /** The largest of what a first load takes, in bytes. Measuring slows it down. */
-async function memoryOfLoad(profile, backend, pages, hub, model, { kernel, bytes }) {
+async function memoryOfLoad(profile, backend, pages, hub, model) {
   let log = '';
-  const more = { args: ['--js-flags=--trace-gc'], onOutput: (text) => (log += text) };
-  const browser = await start(profile, backend, more);
+  const onOutput = (text) => {
+    log += text;
+  };
+  const browser = await start(profile, backend, { args: ['--js-flags=--trace-gc'], onOutput });
   const heaps = sampleHeaps(browser, 100);
   const processes = [];
-  const timer = setInterval(() => processes.push(processMemory(browser.process.pid, bytes.memory)), 300);
-  await load(browser, pages, hub, model, kernel);
+  const timer = setInterval(() => processes.push(processMemory(browser.process.pid)), 300);
+  const { page, info } = await load(browser, pages, hub, model);
   clearInterval(timer);
   heaps.stop();
+  const stored = await browser.evaluate(page, storedManifest);
   await browser.close();
-  const most = (of) => Math.max(...of);
-  const largest = heaps.samples.reduce((a, b) => (b.total > a.total ? b : a));
+  const plan = info.bytes.memory;
+  const most = (of) => processes.reduce((peak, sample) => Math.max(peak, of(sample)), 0);
+  const wasm = ({ large }) => large.find(({ size }) => size === plan)?.pss ?? 0;
+  const sum = ({ pss }) => Object.values(pss).reduce((a, b) => a + b, 0);
+  const peak = heaps.samples.reduce((a, b) => (b.total > a.total ? b : a));
   return {
-    heap: largest.total,
-    objects: largest.objects,
-    buffers: largest.buffers,
-    embedder: largest.embedder,
-    atMs: largest.at,
+    stored,
+    plan,
+    peak,
     loaded: heaps.samples.at(-1).total,
     collected: heapsBeforeCollection(log),
-    renderer: most(processes.map(({ pss }) => pss.renderer ?? 0)),
-    browser: most(processes.map(({ pss }) => pss.browser ?? 0)),
-    others: most(processes.map(({ pss }) => Object.values(pss).reduce((a, b) => a + b, 0))),
-    wasm: most(processes.map(({ wasm }) => wasm)),
-    samples: heaps.samples,
-    processes,
+    wasm: most(wasm),
+    renderer: most((sample) => (sample.pss.renderer ?? 0) - wasm(sample)),
+    browser: most(({ pss }) => pss.browser ?? 0),
+    all: most((sample) => sum(sample) - wasm(sample)),
+    trace: { heaps: heaps.samples, processes, log },
   };
 }
 
@@ -193,7 +197,7 @@ const MB = (bytes) => (bytes / 1e6).toFixed(1);
 const folders = values.pages ? list(values.pages) : [join(work, 'pages')];
 if (!values.pages) await build({ configFile, build: { outDir: folders[0] }, logLevel: 'error' });
 const served = await Promise.all(folders.map(serve));
-const report = { times: [], memory: [], offline: [] };
+const report = { times: [], memory: [], stored: [], offline: [] };
 for (const model of list(values.models)) {
   say(`${model}: starting the hub`);
   const hub = await startHub(model);
@@ -219,7 +223,7 @@ for (const model of list(values.models)) {
   }
   for (const { backend, pages, runs } of configurations) {
     const place = { model, backend, ...(served.length > 1 ? { pages: pages.name } : {}) };
-    for (const how of ['cold', 'cached', 'warm']) {
+    for (const how of runs.length > 0 ? ['cold', 'cached', 'warm'] : []) {
       const keys = Object.keys(runs[0][how].times);
       const times = keys.map((key) => [key, spread(runs.map((run) => run[how].times[key]))]);
       report.times.push({
@@ -229,16 +233,15 @@ for (const model of list(values.models)) {
       });
     }
     clean();
-    const memory = await memoryOfLoad(profile, backend, pages, hub, model, runs[0].cold);
-    const { samples, processes, ...largest } = memory;
-    const inMB = Object.entries(largest).map(([key, bytes]) => [key, key === 'atMs' ? Math.round(bytes) : MB(bytes)]);
-    report.memory.push({
-      ...place,
-      stored: runs[0].cold.storedBytes,
-      plan: MB(runs[0].cold.bytes.memory),
-      ...Object.fromEntries(inMB),
-    });
-    if (values.trace) writeFileSync(values.trace, JSON.stringify({ samples, processes }));
+    const { peak, trace, stored, ...memory } = await memoryOfLoad(profile, backend, pages, hub, model);
+    const { total, objects, buffers, embedder } = peak;
+    const inMB = Object.entries({ heap: total, objects, buffers, embedder, ...memory }).map(([key, bytes]) => [
+      key,
+      MB(bytes),
+    ]);
+    report.memory.push({ ...place, ...Object.fromEntries(inMB) });
+    report.stored.push({ ...place, ...stored });
+    if (values.trace) writeFileSync(`${values.trace}-${model}-${backend}.json`, JSON.stringify(trace));
   }
   const [{ backend, pages }] = configurations;
   clean();
@@ -256,6 +259,8 @@ say('seconds: median (range); network, pack, hash, store and read overlap in par
 console.table(report.times);
 say('MB: the largest at one moment');
 console.table(report.memory);
+say('bytes in the store');
+console.table(report.stored);
 say('the hub gone, the page loaded anew');
 console.table(report.offline);
 for (const server of served) await server.close();

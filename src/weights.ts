@@ -7,6 +7,7 @@ import { createSHA256, sha256 as digestOf } from 'hash-wasm';
 import type { Description } from './describe';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
+import { free } from './free';
 import type { StoredModel, StoredRecord } from './manifest';
 import type { Origin } from './origin';
 import type { Packer } from './packer';
@@ -21,14 +22,6 @@ const RECORD_SOURCE_BYTES = 64 * 2 ** 20;
 
 /** So many bytes are packed in one go, before messages and writes are seen to. */
 const TURN_BYTES = 2 ** 20;
-
-/**
- * Gives the memory of a piece back. Buffers hardly count towards a collection: left alone they lie about by the hundred
- * MB. (Browsers without `transfer`, all older than 2024, do leave them.)
- */
-function free({ buffer }: Uint8Array<ArrayBuffer>): void {
-  (buffer as { transfer?: (bytes: number) => ArrayBuffer }).transfer?.(0);
-}
 
 /** Where a download goes on: byte `offset` of a file, `hash` the sha256 state of all bytes before it. */
 export interface Resume {
@@ -303,14 +296,14 @@ function createRecorder(
     /** Adds one unit; true if the record is full with it. */
     add(stored: Uint8Array): boolean {
       if (!kept) return false;
-      let buffer = rooms[room]!;
+      const buffer = rooms[room]!;
       if (length + stored.length > buffer.length) {
         const larger = new Uint8Array(Math.max(length + stored.length, RECORD_BYTES + 2 ** 16));
         larger.set(buffer.subarray(0, length));
+        rooms[room] = larger;
         free(buffer);
-        buffer = rooms[room] = larger;
       }
-      buffer.set(stored, length);
+      rooms[room]!.set(stored, length);
       length += stored.length;
       full = length >= RECORD_BYTES || packer.offset - from >= RECORD_SOURCE_BYTES;
       return full;
