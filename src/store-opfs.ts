@@ -72,12 +72,14 @@ export async function opfsBackend(database: UseStore): Promise<Backend | undefin
     },
     async hasRoom(bytes) {
       // Beside the models' folders: what a crash leaves is removed as records without a manifest are.
-      const [place, name] = [await top(), crypto.randomUUID()];
-      const handle = await place.getFileHandle(name, { create: true });
+      const name = crypto.randomUUID();
       try {
+        const handle = await (await top()).getFileHandle(name, { create: true });
         return !isSync(handle) || (await canGrow(handle, bytes));
+      } catch {
+        return true; // not known
       } finally {
-        await place.removeEntry(name).catch(() => {});
+        await (await top()).removeEntry(name).catch(() => {});
       }
     },
   };
