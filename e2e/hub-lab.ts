@@ -193,6 +193,15 @@ export async function manifest(page: Page): Promise<StoredModel> {
   return found[0]!;
 }
 
+/** Names of what lies beside the manifests: one folder of records for each model. */
+export const storedFolders = (page: Page): Promise<string[]> =>
+  page.evaluate(async () => {
+    const top = await (await navigator.storage.getDirectory()).getDirectoryHandle('sterna', { create: true });
+    const names: string[] = [];
+    for await (const name of top.keys()) names.push(name);
+    return names;
+  });
+
 export const verify = (page: Page, id: string) => page.evaluate((id) => window.sterna.verifyModel(id), id);
 
 /** Changes a byte of a stored record, or loses the record. */

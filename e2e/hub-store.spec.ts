@@ -135,7 +135,11 @@ test.describe('a download that ends early goes on at its last record', () => {
   });
 });
 
-test('damage in the store: a load fetches what it needs to mend it, and no more', async ({ lab, startHub, wide }) => {
+test('damage in the store: a load fetches what it needs to mend it, and no more @firefox', async ({
+  lab,
+  startHub,
+  wide,
+}) => {
   test.setTimeout(120_000);
   const hub = await startHub({ [WIDE]: wide });
   const { hash } = await mustLoad(lab, hubSource(hub, WIDE), context);

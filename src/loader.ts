@@ -192,7 +192,6 @@ export async function loadModel(
     loadTimes: times,
     defaults: description.defaults,
   };
-  report('ready', '', fileBytes, fileBytes);
   const stopTokens = stopTokensOf(config.eos, tokenizer);
   return { info, memory, shared, pool, tokenizer, chatTemplate: text?.template, stopTokens, words };
 }

@@ -72,14 +72,14 @@ export async function opfsBackend(database: UseStore): Promise<Backend | undefin
     },
     async hasRoom(bytes) {
       // Beside the models' folders: what a crash leaves is removed as records without a manifest are.
-      const name = crypto.randomUUID();
+      const [place, name] = [await top(), crypto.randomUUID()];
       try {
-        const handle = await (await top()).getFileHandle(name, { create: true });
+        const handle = await place.getFileHandle(name, { create: true });
         return !isSync(handle) || (await canGrow(handle, bytes));
-      } catch {
-        return true; // not known
+      } catch (error) {
+        return !named(error, 'QuotaExceededError'); // other trouble tells nothing
       } finally {
-        await (await top()).removeEntry(name).catch(() => {});
+        await place.removeEntry(name).catch(() => {});
       }
     },
   };
@@ -113,9 +113,6 @@ async function canGrow(handle: SyncFileHandle, bytes: number): Promise<boolean> 
   try {
     file.truncate(bytes);
     return file.getSize() === bytes; // Chromium's private windows do not throw
-  } catch (error) {
-    if (named(error, 'QuotaExceededError')) return false;
-    throw error;
   } finally {
     file.close();
   }
