@@ -6,7 +6,6 @@ import { type Described, type Description, describe, type TextFiles, versionOf }
 import { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice, type Kernels } from './kernels';
-import type { StoredModel } from './manifest';
 import { ABORT, createMemory, type MemoryPlan, REQUEST } from './memory';
 import {
   type CheckedOptions,
@@ -26,6 +25,7 @@ import { createReport, type Report } from './progress';
 import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
 import { openStore, type Store } from './store';
 import { withLock } from './store-lock';
+import type { StoredModel } from './store-manifest';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
 import {
