@@ -3,7 +3,9 @@
  * with one scale a matrix (Falcon-E, Llama3-8B-1.58), and TriLM, whose matrices were trained in shards with a scale each
  * (https://github.com/ggml-org/llama.cpp/pull/8151). The header does not tell them apart.
  */
+import { limits } from './config';
 import type { ByteSource } from './download';
+import { SternaError } from './errors';
 import type { TensorInfo } from './tensors';
 
 /** Bytes of a block of 256 weights; its last two are the scale. */
@@ -14,10 +16,19 @@ export function probedTensor(tensors: TensorInfo[]): TensorInfo | undefined {
   return tensors.find(({ name, type }) => name === 'blk.0.attn_q.weight' && type in BLOCK_BYTES);
 }
 
-/** Whether the blocks of the tensor differ in scale. Blocks of zeros may have scale 0 beside any other. */
+/**
+ * Whether the blocks of the tensor differ in scale. Blocks of zeros may have scale 0 beside any other.
+ * @throws SternaError `unsupported` for a tensor larger than any that the engine takes, before it is read
+ */
 export async function hasSeveralScales(source: ByteSource, tensor: TensorInfo, signal: AbortSignal): Promise<boolean> {
-  const bytes = await source.read(tensor.begin, tensor.end, signal);
   const size = BLOCK_BYTES[tensor.type]!;
+  const most = (limits.width ** 2 / 256) * size;
+  const got = tensor.end - tensor.begin;
+  if (got > most) {
+    const facts = { file: source.name, got, expected: `at most ${most}` };
+    throw new SternaError('unsupported', `bytes of tensor ${tensor.name}`, facts);
+  }
+  const bytes = await source.read(tensor.begin, tensor.end, signal);
   let one = 0;
   for (let at = size - 2; at < bytes.length; at += size) {
     const half = bytes[at]! | (bytes[at + 1]! << 8);

@@ -2,12 +2,12 @@
 import { countParameters } from './config';
 import type { SternaError } from './errors';
 import { findModel, type KeptDescription, storedTextSize } from './loader';
-import type { StoredModel } from './manifest';
 import type { KernelName } from './memory';
 import { checkOptions, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { exactTables, storedSize } from './parts';
 import { createReport } from './progress';
 import type { Inspection, LoadRequest } from './protocol';
+import type { StoredModel } from './store-manifest';
 import { EXACT, exactBytesMissing, RECORD_BYTES } from './weights';
 
 /**

@@ -8,7 +8,6 @@ import { type Described, type Description, describe, type TextFiles, versionOf }
 import { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
-import type { StoredModel } from './manifest';
 import { ABORT, createMemory, REQUEST } from './memory';
 import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
@@ -20,6 +19,7 @@ import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
 import { writeRopeTables } from './rope';
 import { openStore, type Store } from './store';
 import { withFreeLock, withLock } from './store-lock';
+import type { StoredModel } from './store-manifest';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
 import {

@@ -7,12 +7,12 @@ import { createSHA256, sha256 as digestOf } from 'hash-wasm';
 import type { Description } from './describe';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
-import type { StoredModel, StoredRecord } from './manifest';
 import type { Origin } from './origin';
 import type { Packer } from './packer';
 import type { Report } from './progress';
 import type { LoadTimes } from './protocol';
 import type { Store } from './store';
+import type { StoredModel, StoredRecord } from './store-manifest';
 
 /** A record is full at 16 MB, or when so much of the file has gone into it (a float master packs to a tenth). */
 export const RECORD_BYTES = 16 * 2 ** 20;
