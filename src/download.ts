@@ -32,7 +32,7 @@ export interface RemoteFile extends Call {
 }
 
 /** Bytes asked for in one request. */
-const RANGE_BYTES = 16 * 2 ** 20;
+const RANGE_BYTES = 8 * 2 ** 20;
 /** Ranges read at once; together with what the receiver holds they are the heap that a download takes. */
 const AHEAD = 3;
 

@@ -139,12 +139,13 @@ export async function loadModel(
   const sharingHere = sharing();
   const { shared } = sharingHere;
   const found = await findModel(source, checked.cache, report, signal);
-  const { description, text } = found;
+  const { description } = found;
   const { config } = description;
   const { threads, threadsReason } = threadCount(checked.threads, config, sharingHere);
   const choice = await chooseKernel(checked.kernel, shared);
   signal.throwIfAborted();
-  const tokenizer = text && createTokenizer(text.tokenizer, text.config);
+  const tokenizer = found.text && createTokenizer(found.text.tokenizer, found.text.config);
+  const chatTemplate = found.text?.template;
   times.describe = performance.now() - start;
 
   const loading: Loading = { found, options: checked, choice, threads, shared, report, signal, times };
@@ -193,7 +194,7 @@ export async function loadModel(
     defaults: description.defaults,
   };
   const stopTokens = stopTokensOf(config.eos, tokenizer);
-  return { info, memory, shared, pool, tokenizer, chatTemplate: text?.template, stopTokens, words };
+  return { info, memory, shared, pool, tokenizer, chatTemplate, stopTokens, words };
 }
 
 /** Keeps the byte order that was found, unless another tab is at work on the model: it can be found again. */
@@ -246,6 +247,7 @@ async function fillFrom(
   if (store && bytes > (stored?.bytes ?? 0)) await store.needRoom(bytes - (stored?.bytes ?? 0), description.name);
   const model = stored ?? (store && (await begin(loading, store, bytes, tables)));
   const kept = store && model && { store, model };
+  if (alone) found.text = undefined; // it is in the store and in the tokenizer: 30 MB of heap for Llama 3
   const order = options.i2sOrder === 'auto' ? (model?.description as KeptDescription)?.i2sOrder : options.i2sOrder;
 
   const kernels = instantiateKernels(choice.module, memory);

@@ -13,10 +13,22 @@ import type { Report } from './progress';
 import type { LoadTimes } from './protocol';
 import type { Store } from './store';
 import type { StoredModel, StoredRecord } from './store-manifest';
+import { createYield } from './yield';
 
 /** A record is full at 16 MB, or when so much of the file has gone into it (a float master packs to a tenth). */
 export const RECORD_BYTES = 16 * 2 ** 20;
 const RECORD_SOURCE_BYTES = 64 * 2 ** 20;
+
+/** So many bytes are packed in one go, before messages and writes are seen to. */
+const TURN_BYTES = 2 ** 20;
+
+/**
+ * Gives the memory of a piece back. Buffers hardly count towards a collection: left alone they lie about by the hundred
+ * MB. (Browsers without `transfer`, all older than 2024, do leave them.)
+ */
+function free({ buffer }: Uint8Array<ArrayBuffer>): void {
+  (buffer as { transfer?: (bytes: number) => ArrayBuffer }).transfer?.(0);
+}
 
 /** Where a download goes on: byte `offset` of a file, `hash` the sha256 state of all bytes before it. */
 export interface Resume {
@@ -87,8 +99,10 @@ export async function restoreWeights(filling: Filling, stream = 'weights'): Prom
     if (!bytes && !alone) return false;
     next = read(n + 1);
     packer.seek(record.file, record.from);
-    if (bytes) await timed(times, 'pack', () => packer.restore(bytes));
-    else await heal(filling, n, stream);
+    if (bytes) {
+      await timed(times, 'pack', () => packer.restore(bytes));
+      if (bytes.buffer !== rooms[n % 2]!.buffer) free(bytes);
+    } else await heal(filling, n, stream);
     loaded += record.bytes;
   }
   return true;
@@ -187,6 +201,10 @@ async function downloadFile(filling: Filling, { file, offset, hash }: Resume): P
   const records = createRecorder(filling, file, offset, 'weights', () => hasher?.save());
   packer.seek(file, offset);
 
+  // Bytes that are here already come without a pause, in which nothing else gets its turn.
+  const turn = createYield();
+  let sinceTurn = 0;
+
   const absorb = async (piece: Uint8Array): Promise<void> => {
     for (let rest = piece; rest.length > 0; ) {
       const taken = await timed(times, 'pack', () => packer.take(rest, records.add));
@@ -198,21 +216,30 @@ async function downloadFile(filling: Filling, { file, offset, hash }: Resume): P
   };
 
   const source = await openFile(filling, file);
-  if (offset === 0) await absorb(heads[file] ?? (await readHead(filling, file, source)));
+  if (offset === 0) {
+    const head = heads[file] ?? (await readHead(filling, file, source));
+    heads[file] = undefined; // 10 MB of a GGUF file
+    await absorb(head);
+  }
   const pieces = source.stream(packer.offset, size, signal)[Symbol.asyncIterator]();
   try {
     for (;;) {
       const { done, value } = await timed(times, 'network', pieces.next());
       if (done) break;
       await absorb(value);
+      sinceTurn += value.length;
+      free(value);
       report('weights', path, before + packer.offset, total);
+      if (sinceTurn < TURN_BYTES) continue;
+      sinceTurn = 0;
+      await timed(times, 'store', turn());
     }
+    await timed(times, 'store', records.flush());
+    await timed(times, 'store', records.settled());
   } finally {
     await pieces.return?.();
-    await records.settled().catch(() => {});
+    await records.end();
   }
-  await timed(times, 'store', records.flush());
-  await timed(times, 'store', records.settled());
   const got = hasher?.digest('hex');
   if (got === sha256) return undefined;
   return new SternaError('bad-file', 'sha256', { file: path, got: got ?? 'none', expected: sha256 ?? 'none' });
@@ -232,16 +259,21 @@ export async function downloadExactTables(filling: Filling, ranges: { file: numb
     const source = await openFile(filling, file);
     const records = createRecorder(filling, file, from, EXACT, () => undefined);
     packer.seek(file, from);
-    for await (const piece of source.stream(from, end, signal)) {
-      for (let rest = piece; rest.length > 0; ) {
-        const taken = await timed(times, 'pack', () => packer.take(rest, records.add));
-        rest = rest.subarray(taken);
-        if (records.full) await timed(times, 'store', records.flush());
+    try {
+      for await (const piece of source.stream(from, end, signal)) {
+        for (let rest: Uint8Array = piece; rest.length > 0; ) {
+          const taken = await timed(times, 'pack', () => packer.take(rest, records.add));
+          rest = rest.subarray(taken);
+          if (records.full) await timed(times, 'store', records.flush());
+        }
+        free(piece);
+        report('weights', source.name, packer.offset - begin, end - begin);
       }
-      report('weights', source.name, packer.offset - begin, end - begin);
+      await timed(times, 'store', records.flush());
+      await timed(times, 'store', records.settled());
+    } finally {
+      await records.end();
     }
-    await timed(times, 'store', records.flush());
-    await timed(times, 'store', records.settled());
   }
 }
 
@@ -265,19 +297,20 @@ function createRecorder(
   stream: string,
   hash: () => Uint8Array | undefined,
 ) {
-  let buffer = new Uint8Array(0);
-  let length = 0;
-  let from = offset;
-  let full = false;
+  // one fills while the other is written
+  const rooms = [new Uint8Array(0), new Uint8Array(0)];
+  let [room, length, from, full] = [0, 0, offset, false];
   let writing: Promise<void> = Promise.resolve();
   return {
     /** Adds one unit; true if the record is full with it. */
     add(stored: Uint8Array): boolean {
       if (!kept) return false;
+      let buffer = rooms[room]!;
       if (length + stored.length > buffer.length) {
         const larger = new Uint8Array(Math.max(length + stored.length, RECORD_BYTES + 2 ** 16));
         larger.set(buffer.subarray(0, length));
-        buffer = larger;
+        free(buffer);
+        buffer = rooms[room] = larger;
       }
       buffer.set(stored, length);
       length += stored.length;
@@ -291,17 +324,22 @@ function createRecorder(
     /** Hands the record over to be written, once the one before it is. */
     async flush(): Promise<void> {
       if (!kept || length === 0) return;
-      const bytes = buffer.subarray(0, length);
+      const bytes = rooms[room]!.subarray(0, length);
       const place = { file, from, to: packer.offset };
       const resume: Resume = { file, offset: packer.offset };
       const hashed = hash();
       if (hashed) resume.hash = hashed;
-      [buffer, length, from, full] = [new Uint8Array(0), 0, packer.offset, false];
       await writing;
+      [room, length, from, full] = [1 - room, 0, packer.offset, false];
       const state = stream === 'weights' ? resume : kept.model.state;
       writing = kept.store.append(kept.model, bytes, place, state, stream);
       writing.catch(() => {}); // waited for by the next flush
     },
     settled: (): Promise<void> => writing,
+    /** Waits for the last write, however it ends, and gives the memory back. */
+    async end(): Promise<void> {
+      await writing.catch(() => {});
+      for (const each of rooms) free(each);
+    },
   };
 }
