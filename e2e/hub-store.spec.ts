@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from '@playwright/test';
+import { randomWeights } from '../bench/random-weights';
+import { checkpointFiles } from '../bench/synthesize';
 import type { FakeHub } from './fake-hub';
 import {
   damageRecord,
@@ -10,6 +12,7 @@ import {
   firstLoadBytes,
   folderUrl,
   hubSource,
+  inMemory,
   inspectAt,
   manifest,
   mustLoad,
@@ -81,6 +84,26 @@ test.describe('a download that ends early goes on at its last record', () => {
     const { error } = await tryLoad(lab, hubSource(hub, WIDE), context, LATE);
     expect(error).toMatchObject({ isSternaError: true, code: 'aborted', name: 'AbortError' });
     await finishLoad(lab, hub, hash, wide[WEIGHTS]!);
+  });
+
+  test('a float master, whose units are whole matrices', async ({ lab, startHub }) => {
+    const shape = { hidden: 1024, ffn: 4096, layers: 4, heads: 8, kvHeads: 8, vocab: 512 };
+    const files = inMemory(checkpointFiles(randomWeights(shape, 1), { format: 'master' }));
+    const hub = await startHub({ [WIDE]: files });
+    const size = files[WEIGHTS]!.length;
+    const { hash } = await mustLoad(lab, folderUrl(hub, WIDE), { cache: false });
+    for (const at of [70_000_000, 120_000_000]) {
+      hub.faults.set(WIDE_WEIGHTS, { cut: { at, times: 99 } });
+      expect((await tryLoad(lab, hubSource(hub, WIDE))).error).toMatchObject({ code: 'download' });
+    }
+    hub.faults.clear();
+    takeSent(hub);
+    const { to } = (await manifest(lab)).records.at(-1)!;
+    expect(to).toBeGreaterThan(60_000_000);
+    expect((await mustLoad(lab, hubSource(hub, WIDE))).hash).toBe(hash);
+    expect(takeSent(hub)).toEqual({ [WEIGHTS]: size - to });
+    hub.reachable = false;
+    expect((await mustLoad(lab, hubSource(hub, WIDE))).hash).toBe(hash);
   });
 
   test('the page was closed', async ({ lab, startHub, wide, context: browser }) => {

@@ -173,23 +173,53 @@ test('stored with an int8 head: exact rows are fetched alone, once, and kept bes
   expect((await mustLoad(lab, source, bf16)).hash).toBe(hash16);
 });
 
-test('stored with a bf16 head: int8 rows are made of it; a part with int8 rows is of no use for bf16', async ({
+test('stored with a bf16 head: int8 rows are made of it; a part with int8 rows goes on, and exact rows come beside', async ({
+  lab,
+  startHub,
+  wide,
+}) => {
+  test.setTimeout(120_000);
+  const hub = await startHub({ [WIDE]: wide });
+  const source = hubSource(hub, WIDE);
+  const fresh = async (options: typeof int8 | typeof bf16) =>
+    (await mustLoad(lab, folderUrl(hub, WIDE), { ...options, cache: false })).hash;
+  const [hash, exact] = [await fresh(int8), await fresh(bf16)];
+  const size = wide[WEIGHTS]!.length;
+  const [begin, end] = safetensors(wide[WEIGHTS]!).tensor('model.embed_tokens.weight');
+  expect((await tryLoad(lab, source, int8, 50e6)).error).toMatchObject({ code: 'aborted' });
+  const { downloadBytes } = await inspectAt(lab, source, int8);
+  expect(downloadBytes).toBeLessThan(size - RECORD);
+  expect((await inspectAt(lab, source, bf16)).downloadBytes).toBe(downloadBytes + end - begin);
+  takeSent(hub);
+  expect((await mustLoad(lab, source, bf16)).hash).toBe(exact);
+  expect(takeSent(hub)).toEqual({ [WEIGHTS]: downloadBytes + end - begin });
+  expect((await mustLoad(lab, source, int8)).hash).toBe(hash);
+
+  await lab.evaluate(async () => {
+    for (const { id } of await window.sterna.listModels()) await window.sterna.deleteModel(id);
+  });
+  expect((await mustLoad(lab, source, bf16)).hash).toBe(exact);
+  takeSent(hub);
+  expect((await mustLoad(lab, source, int8)).hash).toBe(hash);
+  expect(takeSent(hub)).toEqual({});
+  expect(await storedModels(lab)).toHaveLength(1);
+});
+
+test('exact rows that changed on the way are not those of the int8 rows: nothing of them is kept', async ({
   lab,
   startHub,
   wide,
 }) => {
   const hub = await startHub({ [WIDE]: wide });
   const source = hubSource(hub, WIDE);
-  const { hash } = await mustLoad(lab, folderUrl(hub, WIDE), { ...int8, cache: false });
-  expect((await tryLoad(lab, source, int8, 50e6)).error).toMatchObject({ code: 'aborted' });
-  const size = wide[WEIGHTS]!.length;
-  expect((await inspectAt(lab, source, int8)).downloadBytes).toBeLessThan(size - RECORD);
-  expect((await inspectAt(lab, source, bf16)).downloadBytes).toBeGreaterThan(size);
+  await mustLoad(lab, source, int8);
+  const [begin, end] = safetensors(wide[WEIGHTS]!).tensor('model.embed_tokens.weight');
+  // the sign of a number: its lowest bit is the one that turns, so in the byte of the exponent's upper bits
+  hub.faults.set(WIDE_WEIGHTS, { flip: { at: begin + 5_000_001 } });
   takeSent(hub);
-  const { hash: exact } = await mustLoad(lab, source, bf16);
-  expect(takeSent(hub)).toEqual({ [WEIGHTS]: size });
-  expect(exact).not.toBe(hash);
-  expect((await mustLoad(lab, source, int8)).hash).toBe(hash);
-  expect(takeSent(hub)).toEqual({});
-  expect(await storedModels(lab)).toHaveLength(1);
+  const { error } = await tryLoad(lab, source, bf16);
+  expect(error).toMatchObject({ isSternaError: true, code: 'bad-file' });
+  expect(await manifest(lab)).toMatchObject({ complete: true, extra: { bf16: [] } });
+  expect((await mustLoad(lab, source, bf16)).info.lmHead).toBe('bf16');
+  expect(takeSent(hub)).toEqual({ [WEIGHTS]: 2 * (end - begin) });
 });
