@@ -288,6 +288,7 @@ describe.each([
       name,
       version,
       bytes: 3 * 1237,
+      expectedBytes: 3 * 1237,
       complete: true,
       savedAt,
       usedAt: old.usedAt,
