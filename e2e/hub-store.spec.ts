@@ -74,7 +74,8 @@ test.describe('a download that ends early goes on at its last record', () => {
     hub.faults.set(WIDE_WEIGHTS, { cut: { at: LATE, times: 99 } });
     const { error, progress } = await tryLoad(lab, hubSource(hub, WIDE), context);
     expect(error).toMatchObject({ isSternaError: true, code: 'download', file: WEIGHTS, expected: 'the rest' });
-    expect(progress.filter(({ retry }) => retry)).toHaveLength(5);
+    const retries = progress.flatMap(({ retry }) => retry ?? []);
+    expect(retries.at(-1)).toMatch(/try 6 of 6/);
     await finishLoad(lab, hub, hash, wide[WEIGHTS]!);
   });
 
