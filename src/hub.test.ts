@@ -60,7 +60,6 @@ describe('a repository', () => {
       version: commit,
       file: undefined,
     });
-<<<<<<< HEAD
     expect(origin.files?.every(({ oid }) => /^[0-9a-f]{40}$/.test(oid ?? ''))).toBe(true);
     expect(origin.files?.map(({ oid: _, ...file }) => file)).toEqual([
       { path: 'config.json', size: 14 },
@@ -68,15 +67,6 @@ describe('a repository', () => {
       { path: 'model.safetensors', size: 2 * RANGE + 12_345, sha256: digest(longBytes(0, 2 * RANGE + 12_345)) },
       { path: 'gguf/tiny #1.gguf', size: 1000, sha256: digest(longBytes(0, 1000)) },
       { path: 'empty.txt', size: 0 },
-=======
-    const oid = expect.stringMatching(/^[0-9a-f]{40}$/);
-    expect(origin.files).toEqual([
-      { path: 'config.json', oid, size: 14 },
-      { path: 'tokenizer.json', oid, size: tokenizer.length, sha256: digest(tokenizer) },
-      { path: 'model.safetensors', oid, size: 2 * RANGE + 12_345, sha256: digest(longBytes(0, 2 * RANGE + 12_345)) },
-      { path: 'gguf/tiny #1.gguf', oid, size: 1000, sha256: digest(longBytes(0, 1000)) },
-      { path: 'empty.txt', oid, size: 0 },
->>>>>>> refs/heads/ehub
     ]);
     const tree = `/api/models/${model}/tree/${commit}`;
     expect(hub.requests.map(({ path }) => path)).toEqual([`/api/models/${model}/revision/main`, tree, tree]);
