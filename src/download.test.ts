@@ -140,7 +140,7 @@ describe('a transfer that fails', () => {
   test('may fail more often than there are tries, as long as something arrives', async () => {
     let at = MB;
     const further = () => {
-      at += MB;
+      at += MB / 2;
       hub.faults.set(key, { cut: { at } });
     };
     further();

@@ -231,19 +231,19 @@ async function fillFrom(
   alone: boolean,
 ): Promise<Filled | undefined> {
   const { found, options, choice, threads, shared, report, signal, times } = loading;
-  const { description, store, origin, text } = found;
+  const { description, store, origin } = found;
   const wanted = lmHeadOf(options.lmHead, description.config);
   const tables = (stored?.description as KeptDescription | undefined)?.tables ?? wanted;
   const how = { kernel: choice.kernel, threads, shared };
   const layout = layOut(description, options, how, RECORD_BYTES, tables);
   const { plan, parts, staging } = layout;
   const exact = tables === 'int8' && wanted === 'bf16' ? exactTables(parts) : [];
-  const lacksText = stored && text && found.heads && (await store?.readText(stored)) === undefined;
+  const lacksText = stored && found.text && found.heads && (await store?.readText(stored)) === undefined;
   if (!alone && (lacksText || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
-  if (lacksText) await store?.writeText(stored, JSON.stringify(text));
+  if (lacksText) await store?.writeText(stored, JSON.stringify(found.text));
   if (loading.memory?.buffer.byteLength !== plan.bytes) loading.memory = createMemory(plan.bytes, shared);
   const { memory } = loading;
-  const bytes = storedSize(parts) + storedSize(exact) + storedTextSize(text);
+  const bytes = storedSize(parts) + storedSize(exact) + (stored?.text?.bytes ?? storedTextSize(found.text));
   if (store && bytes > (stored?.bytes ?? 0)) await store.needRoom(bytes - (stored?.bytes ?? 0), description.name);
   const model = stored ?? (store && (await begin(loading, store, bytes, tables)));
   const kept = store && model && { store, model };
