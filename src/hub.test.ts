@@ -233,6 +233,7 @@ describe('trouble', () => {
     { repo: 'a/b/c' },
     { repo: '../a' },
     { repo: '' },
+    { repo: 'gpt2' },
     { revision: '' },
     { file: '' },
     { token: 'secret' },

@@ -164,7 +164,8 @@ async function readChecked(listing: Listing, sourceOf: (listing: Listing) => Byt
 
 function checked(source: HubSource): HubSource {
   const { repo, revision, file, token } = source;
-  const name = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
+  // The hub still redirects old names without an owner; keys need one, to be told from the address before them.
+  const name = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
   if (typeof repo !== 'string' || !name.test(repo)) {
     throw new SternaError('bad-input', 'repo', { got: String(repo), expected: 'owner/name' });
   }
