@@ -240,6 +240,8 @@ describe('trouble', () => {
     { token: 'hf_a b' },
     { hubUrl: 'huggingface.co' },
     { hubUrl: 'ftp://hub' },
+    { hubUrl: 'https://someone:secret@hub' },
+    { hubUrl: 'https://secret@hub' },
   ])('bad input: %o', async (source) => {
     const error = await failure(() => open(source));
     expect(error.code).toBe('bad-input');

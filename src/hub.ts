@@ -183,6 +183,10 @@ function checked(source: HubSource): HubSource {
 
 function checkedHub(hubUrl: string): string {
   const url = URL.canParse(hubUrl) ? new URL(hubUrl) : undefined;
+  if (url?.username || url?.password) {
+    const facts = { got: `a user's name or password for ${url.host}`, expected: 'a URL without' };
+    throw new SternaError('bad-input', 'hubUrl', facts);
+  }
   if (url && /^https?:$/.test(url.protocol) && !url.search && !url.hash) return url.href.replace(/\/+$/, '');
   throw new SternaError('bad-input', 'hubUrl', { got: String(hubUrl), expected: 'the address of a hub' });
 }

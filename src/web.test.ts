@@ -188,8 +188,8 @@ describe('one weight file on a server', () => {
     const origin = await openUrl(url);
     expect(origin).toMatchObject({
       name: file,
-      address: url,
-      key: `url:${url}`,
+      address: url.replace('?key=1', ''),
+      key: `url:${url.replace('?key=1', '')}`,
       version: `"g" ${weights.length}`,
       file,
     });
@@ -295,6 +295,22 @@ describe('a faulty server', () => {
       expect(await failure(() => openUrl(url))).toMatchObject({ code: 'bad-input', got: url });
     },
   );
+});
+
+test('a query is sent, and in no address, key or error; a user in the URL is refused', async () => {
+  const signed = `${base}/model?X-Amz-Signature=s3cret`;
+  const origin = await openUrl(signed);
+  expect(requests[0]?.url).toContain('s3cret');
+  expect(origin).toMatchObject({ address: `${base}/model/`, key: `url:${base}/model/` });
+  routes.set('/model/w', fixed(401, {}, ''));
+  expect((await failure(() => origin.open('w'))).message).not.toContain('s3cret');
+  requests.length = 0;
+  for (const user of ['someone:s3cret@', 's3cret@', ':s3cret@']) {
+    const error = await failure(() => openUrl(base.replace('//', `//${user}`)));
+    expect(error).toMatchObject({ code: 'bad-input', expected: 'a URL without' });
+    expect(error.message).not.toContain('s3cret');
+  }
+  expect(requests).toEqual([]);
 });
 
 test('abort while waiting for an answer', async () => {

@@ -18,8 +18,8 @@ interface Probe {
 
 /**
  * Opens a URL: a folder, with or without trailing slash, or a file of it that ends with .gguf or .safetensors. The query
- * is sent with every request.
- * @throws SternaError `bad-input` for another address, and as `openOrigin`
+ * is sent with every request, and told to nobody else: it may be a signature.
+ * @throws SternaError `bad-input` for another address or one with a user's name, and as `openOrigin`
  */
 export async function openWeb(url: string | URL, { signal, report, patience }: Opening): Promise<Folder> {
   const { folder, file } = parseAddress(url);
@@ -42,10 +42,9 @@ export async function openWeb(url: string | URL, { signal, report, patience }: O
   for (const path of file === undefined ? WEIGHTS : [file]) {
     weights ??= await open(path, { ...callFor(path), patience: firstContact(patience) });
   }
-  const address = file === undefined ? folder.href : urlOf(file);
   return {
     name: file ?? (folder.pathname.split('/').at(-2) || folder.host),
-    address,
+    address: publicAddress(url),
     key: webKey(url),
     version: weights ? `${weights.etag ?? weights.modified ?? ''} ${weights.size}` : '',
     files: undefined,
@@ -59,17 +58,24 @@ export async function openWeb(url: string | URL, { signal, report, patience }: O
   };
 }
 
-/** `url:` and the address of the folder or file. */
-export function webKey(url: string | URL): string {
+/** `url:` and the address of the folder or file, without the query: what is stored must hold no signature. */
+export const webKey = (url: string | URL): string => `url:${publicAddress(url)}`;
+
+function publicAddress(url: string | URL): string {
   const { folder, file } = parseAddress(url);
   if (file !== undefined) folder.pathname += encodeURIComponent(file);
-  return `url:${folder.href}`;
+  folder.search = '';
+  return folder.href;
 }
 
 function parseAddress(address: string | URL): { folder: URL; file: string | undefined } {
   const folder = URL.canParse(address) ? new URL(address) : undefined;
   if (!folder?.pathname.startsWith('/') || /%(?![\da-f]{2})/i.test(folder.pathname)) {
     throw new SternaError('bad-input', 'bad source', { got: String(address), expected: 'an absolute URL, or files' });
+  }
+  if (folder.username || folder.password) {
+    const facts = { got: `a user's name or password for ${folder.host}`, expected: 'a URL without' };
+    throw new SternaError('bad-input', 'bad source', facts);
   }
   folder.hash = '';
   const [, parent, last] = /^(.*\/)([^/]+\.(?:gguf|safetensors))$/i.exec(folder.pathname) ?? [];
