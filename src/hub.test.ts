@@ -341,6 +341,21 @@ describe('trouble', () => {
     server.close();
   });
 
+  test('a listing without end', async () => {
+    let pages = 0;
+    const { server, url } = await serverOf((request, response) => {
+      const isTree = request.url!.includes('/tree/');
+      if (isTree) response.setHeader('Link', `<${url}${request.url}>; rel="next"`);
+      const entry = (_: unknown, n: number) => ({ type: 'file', path: `${pages}/${n}`, size: 1, oid: 'a'.repeat(40) });
+      if (isTree) pages++;
+      response.end(JSON.stringify(isTree ? Array.from({ length: 30_000 }, entry) : { sha: 'a'.repeat(40) }));
+    });
+    const error = await failure(() => open({ hubUrl: url }));
+    expect(error).toMatchObject({ code: 'bad-file', file: model, expected: 'at most 100000 files and folders' });
+    expect(pages).toBe(4);
+    server.close();
+  });
+
   test('a file that is too long for a text', async () => {
     const size = 300 * MB;
     hub.commit('tern/moving', { 'tokenizer.json': { size, chunk: longBytes, sha256: 'f'.repeat(64) } });
