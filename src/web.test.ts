@@ -180,6 +180,7 @@ describe('a folder on a server', () => {
 describe('one weight file on a server', () => {
   test.each([
     ['/model/tiny.gguf', 'tiny.gguf'],
+    ['/model/TINY.GGUF', 'TINY.GGUF'],
     ['/model/tiny%20%231.safetensors?key=1', 'tiny #1.safetensors'],
   ])('%s', async (path, file) => {
     const url = base + path;

@@ -3,6 +3,7 @@ import { parseContentRange, type RemoteFile, remoteSource } from './download';
 import { SternaError } from './errors';
 import type { Folder, Opening } from './origin';
 import { ask, type Call, firstContact, joinPieces, MOST_TEXT_BYTES, refusal, withRetries } from './request';
+import { isGguf } from './weight-files';
 
 /** The files that tell the version of a folder: the weights, or the list of their parts. */
 const WEIGHTS = ['model.safetensors', 'model.safetensors.index.json'];
@@ -78,10 +79,13 @@ function parseAddress(address: string | URL): { folder: URL; file: string | unde
     throw new SternaError('bad-input', 'bad source', facts);
   }
   folder.hash = '';
-  const [, parent, last] = /^(.*\/)([^/]+\.(?:gguf|safetensors))$/i.exec(folder.pathname) ?? [];
-  if (parent !== undefined) folder.pathname = parent;
-  else if (!folder.pathname.endsWith('/')) folder.pathname += '/';
-  return { folder, file: last === undefined ? undefined : decodeURIComponent(last) };
+  const [, parent, last = ''] = /^(.*\/)([^/]+)$/.exec(folder.pathname) ?? [];
+  if (isGguf(last) || /\.safetensors$/i.test(last)) {
+    folder.pathname = parent!;
+    return { folder, file: decodeURIComponent(last) };
+  }
+  if (!folder.pathname.endsWith('/')) folder.pathname += '/';
+  return { folder, file: undefined };
 }
 
 /** Whether an answer means that there is no such file. Static hosts say so with 404, with 403 (S3), or with their page. */
