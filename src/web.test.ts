@@ -283,6 +283,16 @@ describe('a faulty server', () => {
     expect(events).toMatchObject([{ attempt: 2, tries: 2 }]);
   });
 
+  test('whose weights are refused or silent at the start: two tries', async () => {
+    routes.set('/model/model.safetensors', fixed(503, {}, ''));
+    expect(await failure(() => openUrl(`${base}/model`))).toMatchObject({ code: 'download', expected: 'HTTP 206' });
+    expect(requests).toHaveLength(2);
+    routes.set('/model/model.safetensors', () => {});
+    const opening = openOrigin({ url: `${base}/model` }, never, undefined, { ...hasty, stall: 50 });
+    expect(await failure(() => opening)).toMatchObject({ code: 'download', got: 'nothing for 0.05 s' });
+    expect(requests).toHaveLength(4);
+  });
+
   test('that never answers', async () => {
     routes.set('/model/config.json', () => {});
     const origin = await openOrigin({ url: `${base}/model` }, never, undefined, { ...hasty, tries: 2, stall: 50 });
