@@ -51,7 +51,16 @@ export async function openHub(source: HubSource, { signal, report, patience }: O
   const headers = { ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }) };
   const sourceOf = ({ path, size, sha256 }: Listing) => {
     const url = `${hubUrl}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
-    return remoteSource({ ...callFor(path), url, headers, size, sha256, etag: null, ranged: undefined });
+    return remoteSource({
+      ...callFor(path),
+      url,
+      headers,
+      size,
+      sha256,
+      etag: null,
+      modified: null,
+      ranged: undefined,
+    });
   };
   return {
     name: repo,

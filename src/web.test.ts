@@ -69,19 +69,23 @@ const fixed = (status: number, headers: Record<string, string | number>, body: s
 };
 
 describe('a folder on a server', () => {
-  test('tells its version by the weights, with one byte of them, and keeps to that', async () => {
+  test('tells the state of its weights, with one byte of them, and keeps to that', async () => {
     const modified = 'Mon, 02 Nov 2026 10:00:00 GMT';
-    for (const [headers, version] of [
-      [{ ETag: 'W/"v1"', 'Last-Modified': modified }, `"v1" ${weights.length}`],
-      [{ 'Last-Modified': modified }, `${modified} ${weights.length}`],
-      [{}, ` ${weights.length}`],
+    for (const [headers, tag] of [
+      [{ ETag: 'W/"v1"', 'Last-Modified': modified }, '"v1"'],
+      [{ 'Last-Modified': modified }, modified],
+      [{}, undefined],
     ] as const) {
       routes.set('/model/model.safetensors', ranged(weights, { headers }));
-      expect(await openUrl(`${base}/model`)).toMatchObject({
+      const origin = await openUrl(`${base}/model`);
+      const opened = await origin.open('model.safetensors');
+      expect([opened?.size, opened?.tag]).toEqual([weights.length, tag]);
+      expect(await origin.open('model.safetensors')).toBe(opened);
+      expect(origin).toMatchObject({
         name: 'model',
         address: `${base}/model/`,
         key: `url:${base}/model/`,
-        version,
+        version: '',
         files: undefined,
         file: undefined,
       });
@@ -94,12 +98,14 @@ describe('a folder on a server', () => {
     routes.set('/model/model.safetensors', ranged(weights, { headers: { ETag: '"v2"' } }));
     const error = await failure(() => source!.read(0, 10, never));
     expect(error).toMatchObject({ code: 'download', got: 'ETag "v2"', expected: '"v1"' });
-  });
 
-  test('or by the list of their parts; without either it has none', async () => {
-    expect((await openUrl(`${base}/model`)).version).toBe('');
-    routes.set('/model/model.safetensors.index.json', ranged(new Uint8Array(300), { headers: { ETag: '"i"' } }));
-    expect((await openUrl(`${base}/model`)).version).toBe('"i" 300');
+    routes.set('/model/model.safetensors', ranged(weights, { headers: { 'Last-Modified': modified } }));
+    const dated = await (await folder()).open('model.safetensors');
+    expect(same(await dated!.read(0, 10, never), weights.subarray(0, 10))).toBe(true);
+    const later = 'Mon, 02 Nov 2026 10:00:01 GMT';
+    routes.set('/model/model.safetensors', ranged(weights, { headers: { 'Last-Modified': later } }));
+    const other = await failure(() => dated!.read(0, 10, never));
+    expect(other).toMatchObject({ code: 'download', got: `Last-Modified ${later}`, expected: modified });
   });
 
   test('gives files in ranges', async () => {
@@ -191,7 +197,7 @@ describe('one weight file on a server', () => {
       name: file,
       address: url.replace('?key=1', ''),
       key: `url:${url.replace('?key=1', '')}`,
-      version: `"g" ${weights.length}`,
+      version: '',
       file,
     });
     expect(same(await (await origin.open(file))!.read(0, MB, never), weights.subarray(0, MB))).toBe(true);

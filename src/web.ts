@@ -1,11 +1,11 @@
 /** A folder on a web server, or one weight file in it. Nothing can be listed there: files are asked for by name. */
-import { parseContentRange, type RemoteFile, remoteSource } from './download';
+import { type ByteSource, etagOf, parseContentRange, remoteSource } from './download';
 import { SternaError } from './errors';
 import type { Folder, Opening } from './origin';
 import { ask, type Call, firstContact, joinPieces, MOST_TEXT_BYTES, refusal, withRetries } from './request';
 import { isGguf } from './weight-files';
 
-/** The files that tell the version of a folder: the weights, or the list of their parts. */
+/** Asked for at first in a folder: the weights, or the list of their parts. */
 const WEIGHTS = ['model.safetensors', 'model.safetensors.index.json'];
 
 /** What one byte of a file tells of it. */
@@ -31,29 +31,28 @@ export async function openWeb(url: string | URL, { signal, report, patience }: O
   };
   const callFor = (path: string): Call => ({ file: path, patience, report });
 
-  async function open(path: string, call = callFor(path)): Promise<(RemoteFile & Probe) | null> {
-    const found = await probe(urlOf(path), call, signal);
+  // What a file was when it was first asked for: what is read later must be the same.
+  const known = new Map<string, ByteSource>();
+  async function open(path: string, call = callFor(path)): Promise<ByteSource | null> {
+    const found = known.has(path) ? null : await probe(urlOf(path), call, signal);
     // The narrow Accept keeps development servers from answering a missing file with their index page.
     const headers = { Accept: 'application/octet-stream' };
-    return found && { ...callFor(path), url: urlOf(path), headers, ...found };
+    if (found) known.set(path, remoteSource({ ...callFor(path), url: urlOf(path), headers, ...found }));
+    return known.get(path) ?? null;
   }
 
-  // The weights are asked for at once, for the version, and kept: what is read later must be of this version.
-  let weights: (RemoteFile & Probe) | null = null;
+  // The first of these that is there shows whether the server can be reached.
   for (const path of file === undefined ? WEIGHTS : [file]) {
-    weights ??= await open(path, { ...callFor(path), patience: firstContact(patience) });
+    if (await open(path, { ...callFor(path), patience: firstContact(patience) })) break;
   }
   return {
     name: file ?? (folder.pathname.split('/').at(-2) || folder.host),
     address: publicAddress(url),
     key: webKey(url),
-    version: weights ? `${weights.etag ?? weights.modified ?? ''} ${weights.size}` : '',
+    version: '',
     files: undefined,
     file,
-    async open(path) {
-      const remote = path === weights?.file ? weights : await open(path);
-      return remote && remoteSource(remote);
-    },
+    open: (path) => open(path),
     // No range here: so the server may compress, which makes a tokenizer.json five times smaller.
     bytes: (path) => withRetries(callFor(path), signal, () => readWhole(urlOf(path), callFor(path), signal)),
   };
@@ -102,7 +101,7 @@ function probe(url: string, call: Call, signal: AbortSignal): Promise<Probe | nu
     if (isMissing(response)) return null;
     const told = (name: string) => response.headers.get(name);
     const contentRange = told('Content-Range');
-    const facts = { etag: told('ETag')?.replace(/^W\//, '') ?? null, modified: told('Last-Modified') };
+    const facts = { etag: etagOf(response.headers), modified: told('Last-Modified') };
     if (response.status === 206) {
       const range = parseContentRange(contentRange);
       if (range?.from === 0) return { size: range.total, ranged: true, ...facts };
