@@ -80,7 +80,9 @@ export function textFromGguf(metadata: GgufMetadata, vocab: number, file: string
     if (flag('remove_extra_whitespaces', false)) return { reason: `${file} asks for blanks to be taken out of texts` };
     const scores = numbersAt(metadata, 'tokenizer.ggml.scores', tokens.texts.length, file);
     if (!scores) return { reason: `${file} has no tokenizer.ggml.scores` };
-    const json = pieceTokenizer(tokens, scores, flag('add_space_prefix', true));
+    const merges = mergesOf(tokens, scores);
+    if (!merges) return { reason: `there are too many ways to put the tokens of ${file} together` };
+    const json = pieceTokenizer(tokens, merges, flag('add_space_prefix', true));
     return finish(json, tokens, flag('add_bos_token', true), metadata);
   }
   if (model !== 'gpt2') return { reason: `${file} has a vocabulary of kind ${JSON.stringify(model)?.slice(0, 60)}` };
@@ -156,7 +158,7 @@ function byteTokenizer(tokens: GgufTokens, merges: string[], splitting: Splittin
 }
 
 /** SentencePiece: blanks are "▁", characters without a token become their bytes, "<0xE2>" and so on. */
-function pieceTokenizer(tokens: GgufTokens, scores: ArrayLike<number>, prefix: boolean): object {
+function pieceTokenizer(tokens: GgufTokens, merges: [string, string][], prefix: boolean): object {
   const { added, vocab } = sortTokens(tokens);
   const unknown = Array.prototype.indexOf.call(tokens.types, tokenTypes.unknown);
   const blanks = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
@@ -179,30 +181,51 @@ function pieceTokenizer(tokens: GgufTokens, scores: ArrayLike<number>, prefix: b
       unk_token: unknown < 0 ? null : tokens.texts[unknown],
       byte_fallback: true,
       vocab,
-      merges: mergesOf(tokens, scores),
+      merges,
     },
   };
 }
 
 /** Longer tokens are not put together from others: SentencePiece makes none, and the work grows with the square. */
 const longestPiece = 128;
+/** Merges, and letters of the tokens that are tried for them; Llama 2's 32,000 tokens have 61,249 merges. */
+const mostMerges = 2_000_000;
+const mostLetters = 2 ** 22;
+/** More than there are tokens. */
+const placeRange = 2 ** 20;
 
 /**
  * Merges of a SentencePiece vocabulary, which has scores instead: every way to put a token together from two others,
  * the best score first, then the longest left part, as transformers converts such a vocabulary (`generate_merges`).
+ * undefined if there are more than `mostMerges`, or more than `mostLetters` to look at.
  */
-function mergesOf({ texts, types }: GgufTokens, scores: ArrayLike<number>): [string, string][] {
-  const ids = new Map<string, number>();
+function mergesOf({ texts, types }: GgufTokens, scores: ArrayLike<number>): [string, string][] | undefined {
+  const ids = new Set<number>();
   const { normal, unused } = tokenTypes;
-  for (const [id, text] of texts.entries()) if (types[id] === normal || types[id] === unused) ids.set(text, id);
-  const all: { left: string; right: string; score: number }[] = [];
-  for (const [text, id] of ids) {
-    if (text.length > longestPiece) continue;
+  for (const id of texts.keys()) if (types[id] === normal || types[id] === unused) ids.add(id);
+  const parts = new Set(Array.from(ids, (id) => texts[id]!));
+  const length = (id: number) => texts[id]!.length;
+  const whole = Uint32Array.from(ids).filter((id) => length(id) <= longestPiece);
+  if (whole.reduce((sum, id) => sum + length(id), 0) > mostLetters) return undefined;
+  whole.sort((a, b) => scores[b]! - scores[a]! || length(b) - length(a) || a - b);
+
+  // One number a merge: the rank of the score, what the left part lacks of the longest, the place in `whole`. Of equal
+  // scores and left parts, the longer token, which comes first in `whole`, has the longer right part.
+  const keys = new Float64Array(mostMerges);
+  let count = 0;
+  let rank = 0;
+  for (const [place, id] of whole.entries()) {
+    if (place > 0 && scores[id] !== scores[whole[place - 1]!]) rank++;
+    const text = texts[id]!;
     for (let cut = 1; cut < text.length; cut++) {
-      const [left, right] = [text.slice(0, cut), text.slice(cut)];
-      if (ids.has(left) && ids.has(right)) all.push({ left, right, score: scores[id]! });
+      if (!parts.has(text.slice(0, cut)) || !parts.has(text.slice(cut))) continue;
+      if (count === mostMerges) return undefined;
+      keys[count++] = (rank * longestPiece + longestPiece - cut) * placeRange + place;
     }
   }
-  all.sort((a, b) => b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length);
-  return all.map(({ left, right }) => [left, right]);
+  return Array.from(keys.subarray(0, count).sort(), (key): [string, string] => {
+    const text = texts[whole[key % placeRange]!]!;
+    const cut = longestPiece - (Math.floor(key / placeRange) % longestPiece);
+    return [text.slice(0, cut), text.slice(cut)];
+  });
 }
