@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { encodeChat, renderChat, templateOf } from './chat-template';
 import { type GgufMetadata, parseGguf } from './gguf';
-import { bitnetChatTemplate, type GgufText, textFromGguf } from './gguf-text';
+import { bitnetChatTemplate, type GgufText, templateFromGguf, textFromGguf } from './gguf-text';
 import { createTextDecoder, createTokenizer, type Tokenizer } from './tokenizer';
 
 const read = (path: string) => JSON.parse(readFileSync(new URL(`../${path}`, import.meta.url), 'utf8'));
@@ -314,14 +314,13 @@ describe('merges of a SentencePiece vocabulary', () => {
 });
 
 describe('the chat template', () => {
-  const template = (metadata: GgufMetadata) => templateOf(filesOf(metadata).config);
   const own = { 'tokenizer.chat_template': '{{ messages[0].content }}' };
 
   test("is the file's own; BitNet 2B4T has ours", () => {
-    expect(template(metadataOf(small, 'qwen2', own))).toBe('{{ messages[0].content }}');
-    expect(template(metadataOf(small, 'qwen2'))).toBeUndefined();
+    expect(templateFromGguf(metadataOf(small, 'qwen2', own))).toBe('{{ messages[0].content }}');
+    expect(templateFromGguf(metadataOf(small, 'qwen2'))).toBeUndefined();
     for (const arch of ['bitnet-b1.58', 'bitnet-25']) {
-      expect(template(metadataOf(small, 'llama-bpe', { ...own, 'general.architecture': arch }))).toBe(
+      expect(templateFromGguf(metadataOf(small, 'llama-bpe', { ...own, 'general.architecture': arch }))).toBe(
         bitnetChatTemplate,
       );
     }
@@ -329,7 +328,7 @@ describe('the chat template', () => {
     const other = metadataOf(small, 'llama-bpe', { ...own, 'general.architecture': 'bitnet-25' });
     const texts = other['tokenizer.ggml.tokens'] as string[];
     const renamed = texts.map((text) => (text === '<|eot_id|>' ? '<|end|>' : text));
-    expect(template({ ...other, 'tokenizer.ggml.tokens': renamed })).toBe('{{ messages[0].content }}');
+    expect(templateFromGguf({ ...other, 'tokenizer.ggml.tokens': renamed })).toBe('{{ messages[0].content }}');
   });
 
   test('of 2B4T writes conversations as the model knows them', () => {

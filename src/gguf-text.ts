@@ -3,7 +3,7 @@ import { choice } from './config';
 import type { GgufMetadata } from './gguf';
 import { type GgufTokens, numbersAt, readTokens, stringsAt, tokenTypes } from './gguf-tokens';
 
-/** As tokenizer.json and tokenizer_config.json would be, with the chat template in the latter; or why there is none. */
+/** As tokenizer.json and tokenizer_config.json would be; or why there is none. */
 export type GgufText = { json: object; config: object } | { reason: string };
 
 /**
@@ -83,7 +83,7 @@ export function textFromGguf(metadata: GgufMetadata, vocab: number, file: string
     const merges = mergesOf(tokens, scores);
     if (!merges) return { reason: `there are too many ways to put the tokens of ${file} together` };
     const json = pieceTokenizer(tokens, merges, flag('add_space_prefix', true));
-    return finish(json, tokens, flag('add_bos_token', true), metadata);
+    return finish(json, tokens, flag('add_bos_token', true));
   }
   if (model !== 'gpt2') return { reason: `${file} has a vocabulary of kind ${JSON.stringify(model)?.slice(0, 60)}` };
   const pre = metadata['tokenizer.ggml.pre'] ?? '';
@@ -95,7 +95,7 @@ export function textFromGguf(metadata: GgufMetadata, vocab: number, file: string
   const merges = stringsAt(metadata, 'tokenizer.ggml.merges', file);
   if (!merges) return { reason: `${file} has no tokenizer.ggml.merges` };
   const json = byteTokenizer(tokens, merges, splitting);
-  return finish(json, tokens, flag('add_bos_token', splitting.addBos ?? false), metadata);
+  return finish(json, tokens, flag('add_bos_token', splitting.addBos ?? false));
 }
 
 function firstTwice(texts: string[]): string | undefined {
@@ -103,22 +103,21 @@ function firstTwice(texts: string[]): string | undefined {
   return texts.find((text) => seen.size === seen.add(text).size);
 }
 
-/** Adds BOS, EOS and the chat template. */
-function finish(json: object, { texts, bos, eos }: GgufTokens, addBos: boolean, metadata: GgufMetadata): GgufText {
+/** Adds BOS and EOS. */
+function finish(json: object, { texts, bos, eos }: GgufTokens, addBos: boolean): GgufText {
   const bosToken = bos === null ? undefined : texts[bos];
   const sequence = { Sequence: { id: 'A', type_id: 0 } };
   const single = addBos && bosToken ? [{ SpecialToken: { id: bosToken, type_id: 0 } }, sequence] : [sequence];
-  const config = {
-    bos_token: bosToken,
-    eos_token: eos === null ? undefined : texts[eos],
-    chat_template: chatTemplate(metadata, texts),
-  };
+  const config = { bos_token: bosToken, eos_token: eos === null ? undefined : texts[eos] };
   return { json: { ...json, post_processor: { type: 'TemplateProcessing', single, pair: single } }, config };
 }
 
-function chatTemplate(metadata: GgufMetadata, texts: string[]): string | undefined {
+/** The chat template of a GGUF file; undefined if it has none. For BitNet b1.58 2B4T it is `bitnetChatTemplate`. */
+export function templateFromGguf(metadata: GgufMetadata): string | undefined {
   const arch = metadata['general.architecture'];
-  if ((arch === 'bitnet-b1.58' || arch === 'bitnet-25') && texts.includes('<|eot_id|>')) return bitnetChatTemplate;
+  const texts = metadata['tokenizer.ggml.tokens'];
+  const is2B4T = (arch === 'bitnet-b1.58' || arch === 'bitnet-25') && Array.isArray(texts);
+  if (is2B4T && texts.includes('<|eot_id|>')) return bitnetChatTemplate;
   const own = metadata['tokenizer.chat_template'];
   return typeof own === 'string' ? own : undefined;
 }
