@@ -4,21 +4,19 @@
  * (https://github.com/ggml-org/llama.cpp/pull/8151). The header does not tell them apart.
  */
 import type { ByteSource } from './download';
-import type { TensorInfo } from './tensors';
-
-/** Bytes of a block of 256 weights; its last two are the scale. */
-const BLOCK_BYTES: Record<string, number> = { TQ1_0: 54, TQ2_0: 66 };
+import { blockOf, type TensorInfo } from './tensors';
 
 /** The matrix to look at: of every layer's, the queries' is among the smallest, and sharded like all others. */
 export function probedTensor(tensors: TensorInfo[]): TensorInfo | undefined {
-  return tensors.find(({ name, type }) => name === 'blk.0.attn_q.weight' && type in BLOCK_BYTES);
+  return tensors.find(({ name, type }) => name === 'blk.0.attn_q.weight' && /^TQ[12]_0$/.test(type));
 }
 
 /** Whether the blocks of the tensor differ in scale. Blocks of zeros may have scale 0 beside any other. */
 export async function hasSeveralScales(source: ByteSource, tensor: TensorInfo, signal: AbortSignal): Promise<boolean> {
   const bytes = await source.read(tensor.begin, tensor.end, signal);
-  const size = BLOCK_BYTES[tensor.type]!;
+  const [, size] = blockOf(tensor);
   let one = 0;
+  // the last two bytes of a block are its scale
   for (let at = size - 2; at < bytes.length; at += size) {
     const half = bytes[at]! | (bytes[at + 1]! << 8);
     if ((half & 0x7fff) === 0 || half === one) continue;
