@@ -9,26 +9,6 @@ import { describe, versionOf } from './describe';
 import { openOrigin } from './origin';
 import { createReport } from './progress';
 
-test('a GGUF file alone brings its tokenizer and its chat template', async () => {
-  const json = (name: string) =>
-    JSON.parse(
-      readFileSync(new URL(`../demo/public/models/tiny-stories-ternary/${name}.json`, import.meta.url), 'utf8'),
-    );
-  const tokenizer = { tokenizer: json('tokenizer'), config: json('tokenizer_config') };
-  const shape = { hidden: 256, ffn: 256, layers: 1, heads: 2, kvHeads: 1, vocab: 4096, family: 'qwen3' } as const;
-  const { files } = checkpointFiles(randomWeights(shape), { format: 'q2_0-128', tokenizer, pre: 'qwen2' });
-  const { signal } = new AbortController();
-  const { size, read } = files['model.gguf']!;
-  const origin = await openOrigin([new File([read(0, size)], 'model.gguf')], signal);
-  const { text } = await describe(
-    origin,
-    signal,
-    createReport(() => {}),
-  );
-  expect(text?.template).toBe(tokenizer.config.chat_template);
-  expect(Object.keys(text!).sort()).toEqual(['config', 'template', 'tokenizer']);
-});
-
 /** A web server with these files. A file has the state (ETag or Last-Modified) that the test gives its path. */
 async function serve(files: ReturnType<typeof checkpointFiles>['files'], states: Map<string, Record<string, string>>) {
   const server = createServer((request, response) => {

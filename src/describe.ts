@@ -11,7 +11,7 @@ import type { ByteSource } from './download';
 import { SternaError } from './errors';
 import { checkSplits, type GgufHeader, parseGguf } from './gguf';
 import { configFromGguf, hasInterleavedHeads } from './gguf-config';
-import { textFromGguf } from './gguf-text';
+import { templateFromGguf, textFromGguf } from './gguf-text';
 import type { NameStyle } from './names';
 import type { Listing, Origin } from './origin';
 import type { Report } from './progress';
@@ -129,8 +129,10 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
     if (await hasSeveralScales(source, probed, signal)) config.group = 128;
   }
   const inFile = textFromGguf(metadata, config.vocab, paths[0]!);
-  const ofFile = 'json' in inFile ? textOf(inFile.json, inFile.config, templateOf(inFile.config)) : undefined;
-  const text = (await readText(origin, report)) ?? ofFile;
+  const ofFile = 'json' in inFile ? { tokenizer: inFile.json, config: inFile.config } : undefined;
+  const found = (await readText(origin, report)) ?? ofFile;
+  const template = templateFromGguf(metadata);
+  const text = found && { ...(template === undefined ? {} : { template }), ...found };
   const generation = await origin.json('generation_config.json');
   const ternary = tensors.find(({ name }) => /blk\.0\.ffn_down\.weight/.test(name));
   const description: Description = {
@@ -193,11 +195,14 @@ async function readText(origin: Origin, report: Report): Promise<TextFiles | und
   const tokenizer = await origin.json('tokenizer.json');
   if (tokenizer === undefined) return undefined;
   const config = await origin.json('tokenizer_config.json');
-  return textOf(tokenizer, config, templateOf(config) ?? (await origin.text('chat_template.jinja')));
+  const template = await readTemplate(origin, config);
+  return { tokenizer, config, ...(template === undefined ? {} : { template }) };
 }
 
-function textOf(tokenizer: unknown, config: unknown, template: string | undefined): TextFiles {
-  return { tokenizer, config, ...(template === undefined ? {} : { template }) };
+/** Where nothing can be listed, chat_template.jinja is asked for only if `config` has no template: few models have it. */
+async function readTemplate(origin: Origin, config: unknown): Promise<string | undefined> {
+  const asks = origin.files !== undefined || templateOf(config) === undefined;
+  return templateOf(config, asks ? await origin.text('chat_template.jinja') : undefined);
 }
 
 /** Small files that decide what a model is. */
