@@ -22,7 +22,7 @@ import { chooseWeights, shardsOf } from './weight-files';
 
 export interface Description {
   name: string;
-  /** Tells a changed model from the same one: a digest of the files that are read, as far as the origin tells them. */
+  /** Tells a changed model from the same one: see `versionOf`. */
   version: string;
   /** How the weights are written, in words. */
   format: string;
