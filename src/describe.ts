@@ -209,6 +209,8 @@ const SMALL = [
   'chat_template.jinja',
 ];
 
+const isShard = ({ path }: Listing): boolean => path.endsWith('.safetensors');
+
 /** What the server says of each weight file. */
 async function openWeights(origin: Origin): Promise<Pick<WeightFile, 'path' | 'size' | 'tag'>[]> {
   const opened: Pick<WeightFile, 'path' | 'size' | 'tag'>[] = [];
@@ -236,6 +238,7 @@ export async function versionOf(origin: Origin, files?: WeightFile[]): Promise<s
   const isRead = (path: string): boolean =>
     SMALL.includes(path) || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
   const read = origin.files.filter(({ path }) => isRead(path));
+  if (!choice) await required(origin, 'model.safetensors', Promise.resolve(read.find(isShard)));
   const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? origin.version}`;
   return digestOf(read.map(line).sort().join('\n'));
 }
