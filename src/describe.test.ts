@@ -51,6 +51,7 @@ test.each([
     createReport(() => {}),
   );
   expect(description.version).toBe(first);
+  expect(description.format).toBe(format === 'i2_s' ? 'GGUF I2_S' : 'packed safetensors');
   expect(description.files.map(({ path, tag }) => [path, tag])).toEqual([
     [parts[0], '"a"'],
     [parts[1], modified],

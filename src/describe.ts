@@ -22,7 +22,7 @@ import { chooseWeights, shardsOf } from './weight-files';
 
 export interface Description {
   name: string;
-  /** Tells a changed model from the same one: a digest of the files that are read, as far as the origin tells them. */
+  /** Tells a changed model from the same one: see `versionOf`. */
   version: string;
   /** How the weights are written, in words. */
   format: string;
@@ -214,6 +214,8 @@ const SMALL = [
   'chat_template.jinja',
 ];
 
+const isShard = ({ path }: Listing): boolean => path.endsWith('.safetensors');
+
 /** What the server says of each weight file. */
 async function openWeights(origin: Origin): Promise<Pick<WeightFile, 'path' | 'size' | 'tag'>[]> {
   const opened: Pick<WeightFile, 'path' | 'size' | 'tag'>[] = [];
@@ -241,6 +243,7 @@ export async function versionOf(origin: Origin, files?: WeightFile[]): Promise<s
   const isRead = (path: string): boolean =>
     SMALL.includes(path) || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
   const read = origin.files.filter(({ path }) => isRead(path));
+  if (!choice) await required(origin, 'model.safetensors', Promise.resolve(read.find(isShard)));
   const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? origin.version}`;
   return digestOf(read.map(line).sort().join('\n'));
 }

@@ -5,7 +5,7 @@
 import { createXXHash64 } from 'hash-wasm';
 import { countParameters } from './config';
 import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
-import { SternaError } from './errors';
+import { type ErrorCode, SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
 import { ABORT, createMemory, REQUEST } from './memory';
@@ -62,9 +62,12 @@ export interface Found extends Omit<Described, 'heads'> {
   store: Store | undefined;
 }
 
+/** A server that is down, a repository that is gone, or holds no or several models now: no reason to refuse what is here. */
+const UNUSABLE: ErrorCode[] = ['offline', 'download', 'bad-file', 'bad-input'];
+
 /**
- * Finds out what a source holds. The store answers for what it has of the source's present version, and for a source
- * that cannot be reached.
+ * Finds out what a source holds. The store answers for what it has of the source's present version, and with its newest
+ * whole model for a source that cannot be reached or has no weights to choose.
  * @throws SternaError `offline` if neither can tell; as describe() and the origin do
  */
 export async function findModel(
@@ -80,12 +83,13 @@ export async function findModel(
     report.retry(file, `${reason} (try ${attempt} of ${tries})`),
   ).catch((error: SternaError) => error);
   const origin = opened instanceof Error ? undefined : opened;
-  // a hub that is down, or a repository that is gone, is no reason to refuse what is here
-  if (opened instanceof Error && opened.code !== 'offline' && opened.code !== 'download') throw opened;
-  const model = await store?.find(key, origin && (await versionOf(origin)));
-  const known = store && model && (origin || model.complete) ? await readDescription(store, model) : undefined;
+  const version = store && origin && (await versionOf(origin).catch((error: SternaError) => error));
+  const trouble = [opened, version].find((one) => one instanceof Error);
+  if (trouble && !UNUSABLE.includes(trouble.code)) throw trouble;
+  const model = await store?.find(key, version instanceof Error ? undefined : version);
+  const known = store && model && (!trouble || model.complete) ? await readDescription(store, model) : undefined;
   if (known) return { ...known, heads: undefined, origin, key, store };
-  if (opened instanceof Error) throw opened;
+  if (trouble || opened instanceof Error) throw trouble;
   return { ...(await describe(opened, signal, report)), origin, key, store };
 }
 

@@ -66,11 +66,14 @@ async function timed<T>(times: LoadTimes, key: keyof LoadTimes, work: Promise<T>
 const totalBytes = ({ files }: Description): number => files.reduce((sum, { size }) => sum + size, 0);
 
 async function openFile({ description, origin }: Filling, file: number): Promise<ByteSource> {
-  const { path, size } = description.files[file]!;
+  const { path, size, sha256, tag } = description.files[file]!;
   if (!origin) throw new SternaError('offline', 'this file is needed again', { file: path, got: 'no connection' });
   const source = await origin.open(path);
-  const facts = { file: path, got: source ? source.size : 'nothing', expected: size };
-  if (source?.size !== size) throw new SternaError('download', 'the file on the server is another one now', facts);
+  const [got, expected] = source?.size === size ? [source.tag ?? source.sha256, tag ?? sha256] : [source?.size, size];
+  const facts = { file: path, got: got ?? 'nothing', expected: expected ?? 'nothing' };
+  if (source?.size !== size || source.sha256 !== sha256 || source.tag !== tag) {
+    throw new SternaError('download', 'the file on the server is another one now', facts);
+  }
   return source;
 }
 
