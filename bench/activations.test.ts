@@ -16,7 +16,7 @@ const json = (path: string) => JSON.parse(readFileSync(new URL(path, root), 'utf
 /** More of them by hand: STORIES=24 */
 const count = Number(process.env.STORIES ?? 1);
 
-test('perplexity with float activations and with int8 ones', { timeout: 600_000 }, () => {
+test('perplexity with float activations and with int8 ones', { timeout: 1_800_000 }, () => {
   const bytes = new Uint8Array(readFileSync(new URL(`${folder}/model.safetensors`, root)));
   const weights = packedWeights(json(`${folder}/config.json`), json(`${folder}/generation_config.json`), bytes);
   const config = expectedConfig(weights.model, 0, 'multiply');

@@ -12,6 +12,7 @@ import {
   inspectAt,
   mustLoad,
   rangesOf,
+  storedFolders,
   storedModels,
   TINY,
   takeSent,
@@ -237,6 +238,6 @@ test.describe('inspect', () => {
     const { error: quota } = await tryLoad(lab, hubSource(hub));
     expect(quota).toMatchObject({ code: 'quota', file: TINY, expected: full.storedBytes, got: expect.anything() });
     expect(takeSent(hub)[WEIGHTS]).toBe(4 * 2 ** 18); // four headers
-    expect(await storedModels(lab)).toEqual([]);
+    expect([await storedModels(lab), await storedFolders(lab)]).toEqual([[], []]);
   });
 });

@@ -18,7 +18,7 @@ export const hasty: Patience = {
 export const never = new AbortController().signal;
 export const MB = 2 ** 20;
 /** Bytes asked for in one request. */
-export const RANGE = 16 * MB;
+export const RANGE = 8 * MB;
 
 /** Its length shares no factor with a range: equal offsets in two ranges hold different bytes. */
 const pattern = Buffer.from(Uint8Array.from({ length: 1_000_003 }, (_, i) => (i * 7 + (i >>> 8) * 13) & 255));

@@ -1,101 +1,81 @@
-import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
-import type { ByteFile } from '../bench/byte-file';
-import type { Family } from '../bench/families';
+import { expect, test } from 'vitest';
 import { randomWeights } from '../bench/random-weights';
 import { checkpointFiles } from '../bench/synthesize';
-import { describe } from './describe';
-import { bitnetChatTemplate } from './gguf-text';
+import { failure, hasty, never } from '../e2e/source-checks';
+import { describe, versionOf } from './describe';
 import { openOrigin } from './origin';
 import { createReport } from './progress';
 
-const json = (name: string) =>
-  JSON.parse(readFileSync(new URL(`../demo/public/models/tiny-stories-ternary/${name}.json`, import.meta.url), 'utf8'));
-const tokenizer = { tokenizer: json('tokenizer'), config: json('tokenizer_config') };
-const shape = { hidden: 256, ffn: 256, layers: 1, heads: 2, kvHeads: 1, vocab: 4096 } as const;
-const { signal } = new AbortController();
-const quiet = createReport(() => {});
-
-function fileOf(name: string, { size, read }: ByteFile): File {
-  return new File([read(0, size)], name);
-}
-
-function ggufFile(family: Family, pre = 'qwen2'): File {
-  const { files } = checkpointFiles(randomWeights({ ...shape, family }), {
-    format: family === 'bitnet' ? 'i2_s' : 'q2_0-128',
-    tokenizer,
-    pre,
-  });
-  return fileOf('model.gguf', files['model.gguf']!);
-}
-
-const jsonFile = (name: string, value: unknown) => new File([JSON.stringify(value)], name);
-const jinja = new File(['of the jinja file'], 'chat_template.jinja');
-
-async function textOf(files: File[]) {
-  return (await describe(await openOrigin(files, signal), signal, quiet)).text;
-}
-
-test('a GGUF file alone brings its tokenizer and its chat template', async () => {
-  const text = await textOf([ggufFile('qwen3')]);
-  expect(text?.template).toBe(tokenizer.config.chat_template);
-  expect(Object.keys(text!).sort()).toEqual(['config', 'template', 'tokenizer']);
-});
-
-test('a tokenizer.json beside a GGUF file goes before its own; the chat template stays if the folder has none', async () => {
-  const beside = { ...tokenizer.tokenizer, version: 'of the folder' };
-  const { chat_template, ...bare } = tokenizer.config;
-  const folder = [jsonFile('tokenizer.json', beside), jsonFile('tokenizer_config.json', bare)];
-  for (const gguf of [ggufFile('qwen3'), ggufFile('qwen3', 'unknown here')]) {
-    const text = await textOf([gguf, ...folder]);
-    expect(text).toEqual({ tokenizer: beside, config: bare, template: chat_template });
-  }
-  expect((await textOf([ggufFile('bitnet'), folder[0]!]))?.template).toBe(bitnetChatTemplate);
-  expect((await textOf([ggufFile('qwen3'), ...folder, jinja]))?.template).toBe('of the jinja file');
-});
-
-test('chat_template.jinja goes before tokenizer_config.json', async () => {
-  const { files } = checkpointFiles(randomWeights({ ...shape, family: 'bitnet' }), { format: 'multiply', tokenizer });
-  const all = Object.entries(files).map(([name, file]) => fileOf(name, file));
-  expect((await textOf(all))?.template).toBe(tokenizer.config.chat_template);
-  expect((await textOf([...all, jinja]))?.template).toBe('of the jinja file');
-});
-
-test('where nothing can be listed, chat_template.jinja is asked for only without another template', async () => {
-  const { files } = checkpointFiles(randomWeights({ ...shape, family: 'bitnet' }), { format: 'multiply', tokenizer });
-  const asked: string[] = [];
-  let config = tokenizer.config;
+/** A web server with these files. A file has the state (ETag or Last-Modified) that the test gives its path. */
+async function serve(files: ReturnType<typeof checkpointFiles>['files'], states: Map<string, Record<string, string>>) {
   const server = createServer((request, response) => {
-    const name = request.url!.slice(1);
-    asked.push(name);
-    const own: Record<string, string> = {
-      'tokenizer_config.json': JSON.stringify(config),
-      'chat_template.jinja': 'of the jinja file',
-    };
-    const file = files[name];
-    const body = own[name] ?? (file && Buffer.from(file.read(0, file.size)));
-    const [from, to] =
-      /bytes=(\d+)-(\d+)/
-        .exec(request.headers.range ?? '')
-        ?.slice(1)
-        .map(Number) ?? [];
-    if (body === undefined) response.writeHead(404).end();
-    else if (to === undefined) response.writeHead(200).end(body);
-    else {
-      const range = { 'content-range': `bytes ${from}-${Math.min(to, body.length - 1)}/${body.length}`, etag: '"1"' };
-      response.writeHead(206, range).end(body.slice(from, to + 1));
-    }
+    const path = request.url!.slice('/model/'.length);
+    const file = states.has('gone') && states.get('gone')!.path === path ? undefined : files[path];
+    if (!file) return void response.writeHead(404).end();
+    for (const [name, value] of Object.entries(states.get(path) ?? {})) response.setHeader(name, value);
+    const [, from, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '')?.map(Number) ?? [];
+    if (from === undefined) return void response.writeHead(200).end(file.read(0, file.size));
+    const to = Math.min(last! + 1, file.size);
+    response.writeHead(206, { 'Content-Range': `bytes ${from}-${to - 1}/${file.size}` }).end(file.read(from, to));
   });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  onTestFinished(() => void server.close());
-  const read = async () => {
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    return (await describe(await openOrigin({ url }, signal), signal, quiet)).text?.template;
-  };
-  expect(await read()).toBe(tokenizer.config.chat_template);
-  expect(asked).not.toContain('chat_template.jinja');
-  config = { ...tokenizer.config, chat_template: undefined };
-  expect(await read()).toBe('of the jinja file');
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/model` };
+}
+
+const small = { hidden: 256, ffn: 256, layers: 2, heads: 2, kvHeads: 1, vocab: 512, family: 'bitnet' } as const;
+
+test.each([
+  ['i2_s', '/model-00002-of-00002.gguf'],
+  ['multiply', '/'],
+] as const)('the version of a model at a URL in parts is told by all of them: %s', async (format, named) => {
+  const { files } = checkpointFiles(randomWeights(small), { format, parts: 2 });
+  const parts = Object.keys(files).filter((path) => /-of-00002/.test(path));
+  expect(parts).toHaveLength(2);
+  const modified = 'Mon, 02 Nov 2026 10:00:00 GMT';
+  const states = new Map<string, Record<string, string>>([
+    [parts[0]!, { ETag: 'W/"a"' }],
+    [parts[1]!, { 'Last-Modified': modified }],
+  ]);
+  const { server, url } = await serve(files, states);
+  const open = () => openOrigin({ url: url + named }, never, undefined, hasty);
+  const version = async () => versionOf(await open());
+
+  const origin = await open();
+  const first = await versionOf(origin);
+  expect(first).toMatch(/^[0-9a-f]{64}$/);
+  const { description } = await describe(
+    origin,
+    never,
+    createReport(() => {}),
+  );
+  expect(description.version).toBe(first);
+  expect(description.files.map(({ path, tag }) => [path, tag])).toEqual([
+    [parts[0], '"a"'],
+    [parts[1], modified],
+  ]);
+  const texts = Object.entries(files).filter(([path]) => path.endsWith('.json'));
+  expect(description.textBytes).toBe(texts.reduce((sum, [, { size }]) => sum + size, 0));
+
+  states.set('config.json', { ETag: '"other"' });
+  states.set('model.safetensors.index.json', { ETag: '"other"' });
+  expect(await version()).toBe(first);
+  for (const part of parts) {
+    const right = states.get(part)!;
+    for (const state of [{ ETag: '"b"' }, {}] as Record<string, string>[]) {
+      states.set(part, state);
+      expect(await version()).not.toBe(first);
+    }
+    states.set(part, right);
+    expect(await version()).toBe(first);
+    states.set('gone', { path: part });
+    expect(await failure(version)).toMatchObject({ code: 'bad-file', file: part, got: 'nothing' });
+    states.delete('gone');
+  }
+  server.close();
+});
+
+test('picked files have no version', async () => {
+  expect(await versionOf(await openOrigin([new File(['x'], 'model.gguf')], never))).toBe('');
 });

@@ -88,7 +88,7 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
   const packed = files.some(({ tensors }) => tensors.some(({ type }) => type === 'U8'));
   const description: Description = {
     name: origin.name,
-    version: await versionOf(origin),
+    version: await versionOf(origin, files),
     format: packed ? 'packed safetensors' : 'float safetensors, quantised here',
     config,
     style: isOld ? 'hf-1bitllm' : 'hf',
@@ -134,7 +134,7 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
   const ternary = tensors.find(({ name }) => /blk\.0\.ffn_down\.weight/.test(name));
   const description: Description = {
     name: origin.name,
-    version: await versionOf(origin),
+    version: await versionOf(origin, files),
     format: `GGUF ${ternary?.type}`,
     config,
     style: 'gguf',
@@ -157,9 +157,9 @@ async function readHeaders(
   for (const path of paths) {
     const source = await required(origin, path, origin.open(path));
     const { head, tensors } = await read(source);
-    const { size, sha256 } = source;
+    const { size, sha256, tag } = source;
     const digests = sha256 === undefined ? {} : { sha256, headSha256: await digestOf(head) };
-    files.push({ path, size, ...digests, dataStart: head.length, tensors });
+    files.push({ path, size, ...digests, ...(tag === undefined ? {} : { tag }), dataStart: head.length, tensors });
     heads.push(head);
   }
   return { files, heads };
@@ -211,12 +211,29 @@ const SMALL = [
   'chat_template.jinja',
 ];
 
+/** What the server says of each weight file. */
+async function openWeights(origin: Origin): Promise<Pick<WeightFile, 'path' | 'size' | 'tag'>[]> {
+  const opened: Pick<WeightFile, 'path' | 'size' | 'tag'>[] = [];
+  for (const path of chooseWeights(origin)?.paths ?? (await shardsOf(origin))) {
+    const { size, tag } = await required(origin, path, origin.open(path));
+    opened.push({ path, size, ...(tag === undefined ? {} : { tag }) });
+  }
+  return opened;
+}
+
 /**
  * Tells one state of a source from another by the files that a model is read from: a commit that only changes the README
- * is no new version. A digest of what the listing says of them; without a listing, what the server says of the weights.
+ * is no new version. A digest of what the listing says of them; without a listing, of what the server says of all weight
+ * files. Empty for picked files.
+ * @param files the weight files, where they are known; else those of a source without a listing are asked for
+ * @throws SternaError as `chooseWeights` and `shardsOf`; `bad-file` if one of the weight files is not there
  */
-export async function versionOf(origin: Origin): Promise<string> {
-  if (!origin.files) return origin.version;
+export async function versionOf(origin: Origin, files?: WeightFile[]): Promise<string> {
+  if (origin.key === '') return '';
+  if (!origin.files) {
+    const now = files ?? (await openWeights(origin));
+    return digestOf(now.map(({ path, size, tag }) => `${path} ${size} ${tag ?? ''}`).join('\n'));
+  }
   const choice = chooseWeights(origin);
   const isRead = (path: string): boolean =>
     SMALL.includes(path) || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));

@@ -17,6 +17,7 @@ import { validateSettings } from './sampler';
 import { evaluate, perplexity, type ScoreContext } from './score';
 import type { Session } from './session';
 import type { Tokenizer } from './tokenizer';
+import { createYield } from './yield';
 
 async function reply<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
   try {
@@ -24,18 +25,6 @@ async function reply<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
   } catch (error) {
     return { error: toRecord(error) };
   }
-}
-
-/** Resolves after the messages that are waiting now: a task of its own, without the 4 ms of setTimeout. */
-function createYield(): () => Promise<void> {
-  const { port1, port2 } = new MessageChannel();
-  const waiting: (() => void)[] = [];
-  port1.onmessage = () => waiting.shift()?.();
-  return () =>
-    new Promise((resolve) => {
-      waiting.push(resolve);
-      port2.postMessage(0);
-    });
 }
 
 /** The engine's calls, to be exposed by its worker. `spawn` starts a kernel worker. */

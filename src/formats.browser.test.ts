@@ -11,7 +11,8 @@ import {
 } from '../e2e/filling';
 import { bitDifference, endWorkers, openMachine, relativeError, rowsOf } from '../e2e/machine';
 import { fixtures, readFixture } from '../e2e/reading';
-import { compileKernels } from './kernels';
+import { SternaError } from './errors';
+import { compileKernels, instantiateKernels } from './kernels';
 import type { KernelName, MemoryPlan } from './memory';
 import { base3Bytes } from './parts';
 import type { I2sOrder } from './ternary';
@@ -146,6 +147,55 @@ test('a master becomes nearly the packed model', async () => {
   expect(trits).toBe(0);
   expect(worst).toBeGreaterThan(1e-6);
   expect(worst).toBeLessThanOrEqual(0.004); // the packed file has them in bf16
+});
+
+describe('weights that cannot be', () => {
+  const down = 'blk.1.ffn_down.weight';
+  const embedding = 'token_embd.weight';
+  /** What comes of a fixture with some bytes of a tensor changed, `at` from its beginning or, below 0, from its end. */
+  async function changed(format: Format, name: string, at: number, values: number[]): Promise<Filled> {
+    const { files } = sources[format];
+    const { description } = await fillMemory(module, files, optionsOf('dot16'));
+    const { path, tensors } = description.files[0]!;
+    const { begin, end } = tensors.find((tensor) => tensor.name === name)!;
+    const bytes = files[path]!.slice();
+    bytes.set(values, (at < 0 ? end : begin) + at);
+    return fillMemory(module, { ...files, [path]: bytes }, optionsOf('dot16'));
+  }
+
+  test.each([
+    ['packed', 'model.layers.1.mlp.down_proj.weight', 1000, [0xff], 'bad-file', 'code 3'],
+    ['i2_s x86', down, 1000, [0xff], 'bad-file', 'code 3'],
+    ['tq2_0', down, 3, [0x03], 'bad-file', 'code 3'],
+    ['packed', 'model.layers.1.mlp.down_proj.weight_scale', 0, [0, 0], 'bad-file', 'scale'],
+    ['packed', 'model.layers.1.mlp.down_proj.weight_scale', 0, [0x80, 0xbf], 'bad-file', 'scale'],
+    ['bitlin', 'model.layers.0.mlp.up_proj.weight_scale', 0, [0, 0, 0, 0], 'bad-file', 'Infinity'],
+    ['i2_s x86', down, -32, [0, 0, 0xc0, 0x7f], 'bad-file', 'NaN'],
+    ['tq1_0', down, -2, [0, 0x7c], 'bad-file', 'Infinity'],
+    ['tq2_0', down, -2, [0, 0x3c], 'unsupported', 'several scales'],
+    ['tq1_0', down, 54 * 3 - 2, [0, 0x3c], 'unsupported', 'several scales'],
+    ['i2_s x86', embedding, 20, [0, 0x7c], 'bad-file', 'infinity or NaN'],
+    ['packed', 'model.norm.weight', 6, [0xc0, 0xff], 'bad-file', 'NaN'],
+  ] as const)('%s: %s at %i', async (format, name, at, values, code, words) => {
+    const error = await changed(format, name, at, [...values]).catch((reason: SternaError) => reason);
+    expect(error).toBeInstanceOf(SternaError);
+    expect(error).toMatchObject({ code });
+    expect((error as SternaError).message).toContain(words);
+    expect((error as SternaError).message).toContain(name.replace('weight_scale', ''));
+  });
+
+  test('a TQ block of scale 0 is one of zeros, whatever its codes', async () => {
+    const filled = await changed('tq2_0', down, -2, [0, 0]);
+    const { at, rows, paddedCols, scale } = filled.plan.layers[1]!.down;
+    const { memory, plan } = filled;
+    instantiateKernels(module, memory).unpackTiles(at, rows - 1, paddedCols, plan.staging);
+    const row = new Uint8Array(memory.buffer, plan.staging, paddedCols);
+    expect(row.subarray(-256).every((code) => code === 1)).toBe(true);
+    expect(row.subarray(0, -256).some((code) => code !== 1)).toBe(true);
+    const whole = await fillMemory(module, sources.tq2_0.files, optionsOf('dot16'));
+    expect(scale).toBe(whole.plan.layers[1]!.down.scale);
+    expect(weightDifference(restoreMemory(module, filled, optionsOf('dot16'), 5000), filled)).toBe('');
+  });
 });
 
 describe('logits of 55 positions', async () => {

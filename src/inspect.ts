@@ -1,13 +1,13 @@
 /** What a source holds, and what it would cost to load it, before anything large is downloaded. */
 import { countParameters } from './config';
 import type { SternaError } from './errors';
-import { findModel, isOfUse, type KeptDescription, storedTextSize } from './loader';
-import type { StoredModel } from './manifest';
+import { findModel, type KeptDescription, storedTextSize } from './loader';
 import type { KernelName } from './memory';
 import { checkOptions, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { exactTables, storedSize } from './parts';
 import { createReport } from './progress';
 import type { Inspection, LoadRequest } from './protocol';
+import type { StoredModel } from './store-manifest';
 import { EXACT, exactBytesMissing, RECORD_BYTES } from './weights';
 
 /**
@@ -25,8 +25,7 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
   const { description, store, key } = found;
   const { config, files, version } = description;
   const wanted = lmHeadOf(checked.lmHead, config);
-  const stored = await store?.find(key, version);
-  const model = stored && isOfUse(stored, wanted) ? stored : undefined;
+  const model = await store?.find(key, version);
   const weightBytes = files.reduce((sum, { size }) => sum + size, 0);
   const totalBytes = weightBytes + description.textBytes;
   const obstacles: string[] = [];
@@ -57,7 +56,7 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
     format: description.format,
     parameters: countParameters(config),
     totalBytes,
-    downloadBytes: model ? weightBytes - bytesDone(model) + exactBytesMissing(model, exact) : totalBytes,
+    downloadBytes: model ? bytesMissing(model, weightBytes) + exactBytesMissing(model, exact) : totalBytes,
     storedBytes,
     memoryBytes: plan.bytes,
     cached: model?.complete ? 'complete' : model && model.records.length > 0 ? 'partly' : 'no',
@@ -68,8 +67,9 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
 
 const inGb = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
 
-/** Bytes of the files that records have been made of. */
-const bytesDone = ({ records }: StoredModel): number => records.reduce((sum, { from, to }) => sum + to - from, 0);
+/** Bytes of the files that no record has been made of. */
+const bytesMissing = ({ complete, records }: StoredModel, all: number): number =>
+  complete ? 0 : records.reduce((left, { from, to }) => left - (to - from), all);
 
 /** Whether the browser would give so much memory: reserving it costs nothing, and it is let go at once. */
 function memoryIsGiven(bytes: number): boolean {

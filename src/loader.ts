@@ -2,13 +2,13 @@
  * Loads a model in the engine worker: source -> description -> plan -> weights in memory (from the store, or downloaded,
  * packed and kept) -> pool.
  */
+import { createXXHash64 } from 'hash-wasm';
 import { countParameters } from './config';
 import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
 import { stopTokensOf } from './end-of-turn';
-import type { SternaError } from './errors';
+import { SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
-import type { StoredModel } from './manifest';
 import { ABORT, createMemory, REQUEST } from './memory';
 import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
@@ -19,7 +19,8 @@ import { createReport, type Report } from './progress';
 import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
 import { writeRopeTables } from './rope';
 import { openStore, type Store } from './store';
-import { withLock } from './store-lock';
+import { withFreeLock, withLock } from './store-lock';
+import type { StoredModel } from './store-manifest';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
 import {
@@ -137,12 +138,13 @@ export async function loadModel(
   const sharingHere = sharing();
   const { shared } = sharingHere;
   const found = await findModel(source, checked.cache, report, signal);
-  const { description, text } = found;
+  const { description } = found;
   const { config } = description;
   const { threads, threadsReason } = threadCount(checked.threads, config, sharingHere);
   const choice = await chooseKernel(checked.kernel, shared);
   signal.throwIfAborted();
-  const tokenizer = text && createTokenizer(text.tokenizer, text.config);
+  const tokenizer = found.text && createTokenizer(found.text.tokenizer, found.text.config);
+  const chatTemplate = found.text?.template;
   times.describe = performance.now() - start;
 
   const loading: Loading = { found, options: checked, choice, threads, shared, report, signal, times };
@@ -162,7 +164,7 @@ export async function loadModel(
   let i2sOrder = isI2s ? filled.order : undefined;
   if (isI2s && !i2sOrder) {
     i2sOrder = await chooseI2sOrder(pool, memory, tokenizer, packer);
-    if (filled.kept) await keepOrder(filled.kept, i2sOrder, signal);
+    if (filled.kept) await keepOrder(filled.kept, i2sOrder);
   }
   times.start = performance.now() - started;
   const info: ModelInfo = {
@@ -190,18 +192,19 @@ export async function loadModel(
     loadTimes: times,
     defaults: description.defaults,
   };
-  report('ready', '', fileBytes, fileBytes);
   const stopTokens = stopTokensOf(config.eos, tokenizer);
-  return { info, memory, shared, pool, tokenizer, chatTemplate: text?.template, stopTokens, words };
+  return { info, memory, shared, pool, tokenizer, chatTemplate, stopTokens, words };
 }
 
-async function keepOrder({ store, model }: NonNullable<Filling['kept']>, i2sOrder: I2sOrder, signal: AbortSignal) {
-  await withLock(model.key, signal, async () => {
+/** Keeps the byte order that was found, unless another tab is at work on the model: it can be found again. */
+async function keepOrder({ store, model }: NonNullable<Filling['kept']>, i2sOrder: I2sOrder): Promise<void> {
+  const keep = async (): Promise<void> => {
     const now = await store.find(model.key, model.version);
     if (!now?.complete) return; // removed meanwhile
     now.description = { ...(now.description as KeptDescription), i2sOrder };
     await store.finish(now);
-  });
+  };
+  await withFreeLock(model.key, model.name, 'exclusive', keep).catch(() => {});
 }
 
 /** Weights into a new memory. A whole model is read by any number of tabs; one alone downloads, or mends it. */
@@ -227,48 +230,62 @@ async function fillFrom(
   alone: boolean,
 ): Promise<Filled | undefined> {
   const { found, options, choice, threads, shared, report, signal, times } = loading;
-  const { description, store, origin, text } = found;
+  const { description, store, origin } = found;
   const wanted = lmHeadOf(options.lmHead, description.config);
-  if (store && stored && !isOfUse(stored, wanted)) {
-    await store.discard(stored);
-    return fillFrom(loading, undefined, alone);
-  }
   const tables = (stored?.description as KeptDescription | undefined)?.tables ?? wanted;
   const how = { kernel: choice.kernel, threads, shared };
   const layout = layOut(description, options, how, RECORD_BYTES, tables);
   const { plan, parts, staging } = layout;
   const exact = tables === 'int8' && wanted === 'bf16' ? exactTables(parts) : [];
-  const lacksText = stored && text && found.heads && (await store?.readText(stored)) === undefined;
+  const lacksText = stored && found.text && found.heads && (await store?.readText(stored)) === undefined;
   if (!alone && (lacksText || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
-  if (lacksText) await store?.writeText(stored, JSON.stringify(text));
+  if (lacksText) await store?.writeText(stored, JSON.stringify(found.text));
   if (loading.memory?.buffer.byteLength !== plan.bytes) loading.memory = createMemory(plan.bytes, shared);
   const { memory } = loading;
-  const bytes = storedSize(parts) + storedSize(exact) + storedTextSize(text);
+  const bytes = storedSize(parts) + storedSize(exact) + (stored?.text?.bytes ?? storedTextSize(found.text));
   if (store && bytes > (stored?.bytes ?? 0)) await store.needRoom(bytes - (stored?.bytes ?? 0), description.name);
   const model = stored ?? (store && (await begin(loading, store, bytes, tables)));
   const kept = store && model && { store, model };
+  if (alone) found.text = undefined; // it is in the store and in the tokenizer: 30 MB of heap for Llama 3
   const order = options.i2sOrder === 'auto' ? (model?.description as KeptDescription)?.i2sOrder : options.i2sOrder;
 
   const kernels = instantiateKernels(choice.module, memory);
   kernels.writeConstants();
   fillPadding(memory, plan);
   const names = description.files.map(({ path }) => path);
-  const packer = createPacker(kernels, memory, plan, parts, staging, names, order ?? 'x86');
+  const int8Rows = await createXXHash64();
+  const told = exact.length > 0 ? (row: Uint8Array) => void int8Rows.update(row) : undefined;
+  const packer = createPacker(kernels, memory, plan, parts, staging, names, order ?? 'x86', told);
   const heads = [...(found.heads ?? [])];
   const filling: Filling = { description, heads, packer, origin, kept, alone, signal, report, times };
   const fromStore = model?.complete === true;
   if (!(await restoreWeights(filling))) return undefined;
   if (!fromStore) {
     await downloadWeights(filling, (model?.state as Resume | undefined) ?? { file: 0, offset: 0 });
+    packer.assertComplete();
     if (kept) await kept.store.finish(kept.model);
-  } else await kept?.store.touch(kept.model);
+  } else {
+    packer.assertComplete();
+    await kept?.store.touch(kept.model).catch(() => {}); // when it was used is no reason not to use it
+  }
   if (exact.length > 0) {
-    const fillingExact = { ...filling, packer: createPacker(kernels, memory, plan, exact, staging, names, 'x86') };
+    // no digest covers a part of a file; but rounded to int8, its rows must be the rows that are stored
+    const exactRows = await createXXHash64();
+    const exactPacker = createPacker(kernels, memory, plan, exact, staging, names, 'x86', (row) =>
+      exactRows.update(row),
+    );
+    const fillingExact = { ...filling, packer: exactPacker };
     if (!(await restoreWeights(fillingExact, EXACT))) return undefined;
-    if (!kept || exactBytesMissing(kept.model, exact) > 0) {
-      await downloadExactTables(fillingExact, exact);
+    const fetches = !kept || exactBytesMissing(kept.model, exact) > 0;
+    if (fetches) await downloadExactTables(fillingExact, exact);
+    exactPacker.assertComplete();
+    const [got, expected] = [exactRows.digest(), int8Rows.digest()];
+    if (got !== expected) {
+      await kept?.store.truncate(kept.model, 0, undefined, EXACT);
       await kept?.store.finish(kept.model);
+      throw new SternaError('bad-file', 'embedding rows', { file: description.name, got, expected });
     }
+    if (fetches) await kept?.store.finish(kept.model);
   }
   packer.finish();
   writeRopeTables(kernels, memory, plan);
@@ -278,10 +295,6 @@ async function fillFrom(
 /** Bytes of the tokenizer files in the store. */
 export const storedTextSize = (text: TextFiles | undefined): number =>
   text ? new TextEncoder().encode(JSON.stringify(text)).length : 0;
-
-/** Whether what is stored can be loaded or gone on with: exact tables are only fetched for a model that is whole. */
-export const isOfUse = ({ complete, description }: StoredModel, wanted: 'bf16' | 'int8'): boolean =>
-  complete || wanted === 'int8' || (description as KeptDescription).tables === 'bf16';
 
 /** Begins to keep a model. */
 async function begin(

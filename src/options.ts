@@ -57,6 +57,10 @@ export function checkOptions(options: Options): CheckedOptions {
     const facts = { got: String(threads), expected: `an integer from 1 to ${MOST_THREADS}` };
     throw new SternaError('bad-input', 'threads', facts);
   }
+  const { contextLength: context } = checked;
+  if (context !== undefined && !(Number.isInteger(context) && context >= 1)) {
+    throw new SternaError('bad-input', 'contextLength', { got: String(context), expected: 'an integer from 1' });
+  }
   return checked;
 }
 

@@ -50,6 +50,8 @@ export interface Packer {
   restore(record: Uint8Array): void;
   /** The byte of the file that comes next. */
   readonly offset: number;
+  /** @throws SternaError `bad-file` if a part of a tensor has not arrived: a bug, or a stored model that is not whole */
+  assertComplete(): void;
   /** Once everything has arrived: scales that consist of several factors are joined. */
   finish(): void;
   /** Turns I2_S matrices that were packed in one byte order into what the other order means, in place. */
@@ -59,6 +61,8 @@ export interface Packer {
 /**
  * A packer for the parts of one model.
  * @param files names for errors
+ * @param int8Row where tables are bf16 in memory, told the int8 form of each row that passes, in turn: the stored one, or
+ * the one that a row quantises to
  * @throws SternaError (from take and restore) `bad-file` for weights that are no trits, scales and gains that are no
  * finite numbers, stored records that do not fit; `unsupported` as ternary.ts
  */
@@ -70,6 +74,7 @@ export function createPacker(
   staging: Staging,
   files: string[],
   i2sOrder: I2sOrder,
+  int8Row?: (stored: Uint8Array) => void,
 ): Packer {
   const bytes = new Uint8Array(memory.buffer);
   const view = new DataView(memory.buffer);
@@ -92,7 +97,8 @@ export function createPacker(
   function setScale(part: Part, matrix: Matrix, scale: number, kind: 'own' | 'beside' = 'own'): void {
     if (!(scale > 0) || !Number.isFinite(scale)) throw fail(part, 'scale', String(scale), 'a finite number above 0');
     const known = factors.get(matrix) ?? {};
-    if (known[kind] !== undefined && known[kind] !== scale) throw fail(part, 'one scale', scale, known[kind]);
+    const before = known[kind];
+    if (before !== undefined && before !== scale) throw fail(part, 'several scales', scale, before, 'unsupported');
     factors.set(matrix, { ...known, [kind]: scale });
   }
 
@@ -104,6 +110,7 @@ export function createPacker(
 
   const ternary = createTernaryRows(kernels, memory, plan, desk, i2sOrder, fail, setScale);
   let [file, offset, index, unit, filled] = [0, 0, 0, 0, 0];
+  const arrived = parts.map(() => 0); // units
 
   function packTableRow(part: Part, { kind, table, scales, sums, paddedHidden }: TableHead, row: number): void {
     const { cols } = part;
@@ -120,32 +127,47 @@ export function createPacker(
       kernels.rowToBf16(desk.unit, FLOAT[type]!, cols, desk.row);
       row = desk.row;
     }
-    packTableRow(part, table, row);
-    if (part.storedBytes === cols * 2) bytes.copyWithin(desk.stored, row, row + cols * 2);
-    else if (table.kind === 'int8') storeInt8(table, unit, cols);
-    else {
-      // int8 at rest, bf16 in memory: quantised as the first of four rows at desk.codes
-      const { paddedHidden } = table;
-      const scales = desk.codes + 4 * paddedHidden;
-      kernels.packInt8(row, desk.codes, 0, cols, paddedHidden, scales, scales + 64);
-      storeInt8({ table: desk.codes, paddedHidden, scales }, 0, cols);
+    if (part.storedBytes === cols * 2) {
+      packExactRow(part, table, row);
+      bytes.copyWithin(desk.stored, row, row + cols * 2);
+      return;
     }
+    packTableRow(part, table, row);
+    if (table.kind === 'int8') readInt8(table, unit, cols, desk.stored);
+    else tell(quantised(row, cols, table, desk.stored));
   }
 
-  function storeInt8(from: Pick<TableHead, 'table' | 'paddedHidden' | 'scales'>, row: number, cols: number): void {
-    kernels.readInt8(from.table, row, cols, from.paddedHidden, desk.stored);
-    bytes.copyWithin(desk.stored + cols, from.scales + row * 4, from.scales + row * 4 + 4);
+  /** A row that is bf16 at rest. */
+  function packExactRow(part: Part, table: TableHead, row: number): void {
+    packTableRow(part, table, row);
+    if (int8Row) tell(quantised(row, part.cols, table, desk.spare));
   }
+
+  /** A row of an int8 table in its stored form: codes, then the scale. */
+  function readInt8(from: Pick<TableHead, 'table' | 'paddedHidden' | 'scales'>, row: number, cols: number, to: number) {
+    kernels.readInt8(from.table, row, cols, from.paddedHidden, to);
+    bytes.copyWithin(to + cols, from.scales + row * 4, from.scales + row * 4 + 4);
+    return bytes.subarray(to, to + cols + 4);
+  }
+
+  /** What a bf16 row is as int8, in the stored form; made as the first of four rows at desk.codes. */
+  function quantised(row: number, cols: number, { paddedHidden }: TableHead, to: number): Uint8Array {
+    const scales = desk.codes + 4 * paddedHidden;
+    kernels.packInt8(row, desk.codes, 0, cols, paddedHidden, scales, scales + 64);
+    return readInt8({ table: desk.codes, paddedHidden, scales }, 0, cols, to);
+  }
+
+  const tell = (row: Uint8Array): void => int8Row?.(row);
 
   function restoreTable(part: Part, table: TableHead, from: number): void {
     const { cols, storedBytes } = part;
-    if (storedBytes === cols * 2) {
-      packTableRow(part, table, from);
-      return;
+    if (storedBytes === cols * 2) packExactRow(part, table, from);
+    else if (table.kind === 'bf16')
+      tell(bytes.subarray(from, from + storedBytes)); // exact rows come from elsewhere
+    else {
+      const scale = view.getFloat32(from + cols, true);
+      kernels.placeInt8(from, table.table, unit, cols, table.paddedHidden, scale, table.scales, table.sums);
     }
-    if (table.kind === 'bf16') return; // exact rows come from elsewhere
-    const scale = view.getFloat32(from + cols, true);
-    kernels.placeInt8(from, table.table, unit, cols, table.paddedHidden, scale, table.scales, table.sums);
   }
 
   /** A small float tensor. */
@@ -212,6 +234,7 @@ export function createPacker(
 
   function advance(part: Part): void {
     filled = 0;
+    arrived[index]!++;
     if (++unit < part.units) return;
     unit = 0;
     index++;
@@ -220,11 +243,18 @@ export function createPacker(
   return {
     seek(toFile, to) {
       [file, offset, filled, unit] = [toFile, to, 0, 0];
-      if (to === 0) for (const part of parts) if (part.file === file) forgetScale(part);
+      if (to === 0) {
+        for (const [i, part] of parts.entries()) {
+          if (part.file !== file) continue;
+          forgetScale(part);
+          arrived[i] = 0;
+        }
+      }
       index = parts.findIndex((part) => part.file > toFile || (part.file === toFile && part.end > to));
       if (index < 0) index = parts.length;
       const part = here();
       if (part && to > part.begin) unit = (to - part.begin) / part.unitBytes;
+      if (!Number.isInteger(unit)) throw fail(part!, 'place to go on', to, 'the border of a unit');
     },
 
     take(chunk, done) {
@@ -269,6 +299,12 @@ export function createPacker(
 
     get offset() {
       return offset;
+    },
+
+    assertComplete() {
+      for (const [i, part] of parts.entries()) {
+        if (arrived[i]! < part.units) throw fail(part, 'rows missing', arrived[i]!, part.units);
+      }
     },
 
     finish() {

@@ -6,7 +6,6 @@
  */
 import { createStore, delMany, get, promisifyRequest, setMany, type UseStore } from 'idb-keyval';
 import { SternaError } from './errors';
-import { checkManifest, FORMAT, type NewModel, type StoredModel, type StoredRecord, sealOf } from './manifest';
 import {
   type Backend,
   type BackendName,
@@ -18,6 +17,7 @@ import {
 } from './store-backend';
 import { sha256, xxh64 } from './store-hash';
 import { withFreeLock } from './store-lock';
+import { checkManifest, FORMAT, type NewModel, type StoredModel, type StoredRecord, sealOf } from './store-manifest';
 import { opfsBackend } from './store-opfs';
 
 export interface StoredSummary
@@ -79,12 +79,12 @@ export class Store {
     this.backend = preferred.name;
   }
 
-  /** The manifest of that version; without a version the newest complete one, else the newest. */
+  /** The manifest of that version; without a version the complete one that was used last, else the last used. */
   async find(key: string, version?: string): Promise<StoredModel | undefined> {
     const models = (await this.#manifests()).filter(
       (model) => model.key === key && (version ?? model.version) === model.version && this.#readable(model),
     );
-    models.sort((a, b) => +b.complete - +a.complete || b.savedAt - a.savedAt);
+    models.sort((a, b) => +b.complete - +a.complete || b.usedAt - a.usedAt);
     return models[0];
   }
 
@@ -240,7 +240,7 @@ export class Store {
       for (const id of withRecords[i]!) if (!known.has(id)) await backend.remove(id).catch(() => {}); // next time
     }
     const isNewer = (a: StoredModel, b: StoredModel): boolean =>
-      a.key === b.key && a.id !== b.id && a.savedAt > b.savedAt && (a.complete || !b.complete) && this.#readable(a);
+      a.key === b.key && a.id !== b.id && a.usedAt > b.usedAt && (a.complete || !b.complete) && this.#readable(a);
     return models
       .sort((a, b) => b.usedAt - a.usedAt)
       .map((model) => {

@@ -146,15 +146,17 @@ export function createTernaryRows(
     if (kernels.badCode(desk.codes, count)) throw fail(part, 'weight', 'code 3', 'codes 0, 1 and 2');
   }
 
-  /** The one scale of a row whose blocks carry one each; a block of scale 0 is a block of zeros. 0: nothing but zeros. */
-  function blockScale(part: Part): number {
+  /** The one scale of a row whose blocks carry one each, kept; a block of scale 0 is one of zeros. 0: nothing but zeros. */
+  function blockScale(part: Part, matrix: Matrix): number {
     const blocks = part.cols / 256;
     let one = 0;
     for (let b = 0; b < blocks; b++) {
       const scale = view.getFloat32(desk.row + b * 4, true);
       if (scale === 0) bytes.fill(1, desk.codes + b * 256, desk.codes + (b + 1) * 256);
-      else if (one === 0) one = scale;
-      else if (one !== scale) throw fail(part, 'blocks with different scales', scale, one, 'unsupported');
+      else if (one !== scale) {
+        setScale(part, matrix, scale); // refuses what is no scale, and another than before
+        one = scale;
+      }
     }
     return one;
   }
@@ -165,8 +167,7 @@ export function createTernaryRows(
     else kernels.codesFromTQ2(desk.unit, cols, desk.codes, desk.row);
     checkCodes(part, cols);
     if (matrix.group === 0) {
-      const scale = blockScale(part);
-      if (scale !== 0) setScale(part, matrix, scale);
+      const scale = blockScale(part, matrix);
       view.setFloat32(desk.stored + base3, scale, true);
     } else {
       const each = 256 / matrix.group;

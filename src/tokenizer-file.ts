@@ -2,7 +2,6 @@
  * What a tokenizer.json has to look like before `@huggingface/tokenizers` gets it: the library trusts its file, and
  * stumbles, or never returns, where a field is not what it expects.
  */
-import { limits } from './config';
 import { SternaError } from './errors';
 import type { SpecialToken } from './tokenizer';
 
@@ -15,6 +14,8 @@ export interface TokenizerFile {
   [part: string]: unknown;
 }
 
+/** As many ids as a model may have. */
+const mostIds = 1_000_000;
 /** Characters of all added tokens together: each is an object of the library. */
 const mostAddedText = 2 ** 18;
 const longestPattern = 4096;
@@ -27,7 +28,7 @@ const mostSteps = 16;
 export const isRecord = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 export const kindOf = (value: unknown) => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value);
-const isId = (value: unknown) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < limits.vocab;
+const isId = (value: unknown) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < mostIds;
 const isAddedToken = (value: unknown): value is Json & { id: number; content: string } =>
   isRecord(value) && isId(value.id) && typeof value.content === 'string' && value.content !== '';
 const isMerge = (value: unknown) =>
@@ -55,7 +56,7 @@ export function checkTokenizerFile(json: unknown, file: string): TokenizerFile {
   if (!pieces) only('decoder.type', decoder, 'ByteLevel');
   else checkPieceDecoder(decoder, file);
   const { vocab, merges, unk_token: unknown } = model as Json;
-  const ids = `whole numbers from 0 to ${limits.vocab - 1}`;
+  const ids = `whole numbers from 0 to ${mostIds - 1}`;
   need(isRecord(vocab), 'model.vocab', 'an object', vocab);
   need(Object.values(vocab as Json).every(isId), 'model.vocab', ids, 'something else');
   need(Array.isArray(merges) && merges.every(isMerge), 'model.merges', 'an array of pairs', merges);

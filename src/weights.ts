@@ -7,16 +7,28 @@ import { createSHA256, sha256 as digestOf } from 'hash-wasm';
 import type { Description } from './describe';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
-import type { StoredModel, StoredRecord } from './manifest';
 import type { Origin } from './origin';
 import type { Packer } from './packer';
 import type { Report } from './progress';
 import type { LoadTimes } from './protocol';
 import type { Store } from './store';
+import type { StoredModel, StoredRecord } from './store-manifest';
+import { createYield } from './yield';
 
 /** A record is full at 16 MB, or when so much of the file has gone into it (a float master packs to a tenth). */
 export const RECORD_BYTES = 16 * 2 ** 20;
 const RECORD_SOURCE_BYTES = 64 * 2 ** 20;
+
+/** So many bytes are packed in one go, before messages and writes are seen to. */
+const TURN_BYTES = 2 ** 20;
+
+/**
+ * Gives the memory of a piece back. Buffers hardly count towards a collection: left alone they lie about by the hundred
+ * MB. (Browsers without `transfer`, all older than 2024, do leave them.)
+ */
+function free({ buffer }: Uint8Array<ArrayBuffer>): void {
+  (buffer as { transfer?: (bytes: number) => ArrayBuffer }).transfer?.(0);
+}
 
 /** Where a download goes on: byte `offset` of a file, `hash` the sha256 state of all bytes before it. */
 export interface Resume {
@@ -87,8 +99,10 @@ export async function restoreWeights(filling: Filling, stream = 'weights'): Prom
     if (!bytes && !alone) return false;
     next = read(n + 1);
     packer.seek(record.file, record.from);
-    if (bytes) await timed(times, 'pack', () => packer.restore(bytes));
-    else await heal(filling, n, stream);
+    if (bytes) {
+      await timed(times, 'pack', () => packer.restore(bytes));
+      if (bytes.buffer !== rooms[n % 2]!.buffer) free(bytes);
+    } else await heal(filling, n, stream);
     loaded += record.bytes;
   }
   return true;
@@ -116,7 +130,7 @@ async function heal(filling: Filling, n: number, stream: string): Promise<void> 
     const facts = { file: source.name, got: length, expected: bytes };
     throw new SternaError('bad-file', 'a stored record cannot be made again', facts);
   }
-  // Another tab may be mending it too, or the room be gone: the weights are right all the same.
+  // If the room is gone, the weights are right all the same.
   await store.replace(model, n, record, stream).catch((error: SternaError) => {
     if (error.code === 'bad-file') throw error;
   });
@@ -129,7 +143,8 @@ async function heal(filling: Filling, n: number, stream: string): Promise<void> 
  */
 export async function downloadWeights(filling: Filling, resume: Resume): Promise<void> {
   const { files } = filling.description;
-  let from = resume;
+  let from = (await isHashState(resume.hash)) ? resume : { file: resume.file, offset: 0 };
+  if (from !== resume) await forgetFile(filling, from);
   for (let tries = 0; from.file < files.length; ) {
     const wrong = await downloadFile(filling, from);
     if (wrong) {
@@ -148,17 +163,31 @@ export async function downloadWeights(filling: Filling, resume: Resume): Promise
  * of the header, so does what was made of that: the description.
  */
 async function forgetFile(filling: Filling, from: Resume): Promise<void> {
-  const { description, heads, kept, signal } = filling;
-  const { path, dataStart, headSha256: expected } = description.files[from.file]!;
+  const { heads, kept } = filling;
   heads[from.file] = undefined;
-  const head = await (await openFile(filling, from.file)).read(0, dataStart, signal);
-  const got = await digestOf(head);
-  if (got !== expected) {
-    await kept?.store.discard(kept.model);
-    throw new SternaError('bad-file', 'sha256 of the header', { file: path, got, expected: expected ?? 'none' });
-  }
+  await readHead(filling, from.file, await openFile(filling, from.file));
   const first = kept?.model.records.findIndex(({ file }) => file === from.file) ?? -1;
   if (kept && first >= 0) await kept.store.truncate(kept.model, first, from);
+}
+
+/** The header of a file, which must be the one that the description was made of. */
+async function readHead({ description, kept, signal }: Filling, file: number, source: ByteSource): Promise<Uint8Array> {
+  const { path, dataStart, headSha256: expected } = description.files[file]!;
+  const head = await source.read(0, dataStart, signal);
+  const got = await digestOf(head);
+  if (got === expected) return head;
+  await kept?.store.discard(kept.model);
+  throw new SternaError('bad-file', 'sha256 of the header', { file: path, got, expected: expected ?? 'none' });
+}
+
+/** Whether this version of the hash library can go on from the state that another may have saved. */
+async function isHashState(state: Uint8Array | undefined): Promise<boolean> {
+  try {
+    if (state) (await createSHA256()).load(state);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** One file from an offset; the error if its sha256 turns out wrong. */
@@ -172,6 +201,10 @@ async function downloadFile(filling: Filling, { file, offset, hash }: Resume): P
   const records = createRecorder(filling, file, offset, 'weights', () => hasher?.save());
   packer.seek(file, offset);
 
+  // Bytes that are here already come without a pause, in which nothing else gets its turn.
+  const turn = createYield();
+  let sinceTurn = 0;
+
   const absorb = async (piece: Uint8Array): Promise<void> => {
     for (let rest = piece; rest.length > 0; ) {
       const taken = await timed(times, 'pack', () => packer.take(rest, records.add));
@@ -182,23 +215,31 @@ async function downloadFile(filling: Filling, { file, offset, hash }: Resume): P
     }
   };
 
-  const head = offset === 0 ? heads[file] : undefined;
-  if (head) await absorb(head);
   const source = await openFile(filling, file);
+  if (offset === 0) {
+    const head = heads[file] ?? (await readHead(filling, file, source));
+    heads[file] = undefined; // 10 MB of a GGUF file
+    await absorb(head);
+  }
   const pieces = source.stream(packer.offset, size, signal)[Symbol.asyncIterator]();
   try {
     for (;;) {
       const { done, value } = await timed(times, 'network', pieces.next());
       if (done) break;
       await absorb(value);
+      sinceTurn += value.length;
+      free(value);
       report('weights', path, before + packer.offset, total);
+      if (sinceTurn < TURN_BYTES) continue;
+      sinceTurn = 0;
+      await timed(times, 'store', turn());
     }
+    await timed(times, 'store', records.flush());
+    await timed(times, 'store', records.settled());
   } finally {
     await pieces.return?.();
-    await records.settled().catch(() => {});
+    await records.end();
   }
-  await timed(times, 'store', records.flush());
-  await timed(times, 'store', records.settled());
   const got = hasher?.digest('hex');
   if (got === sha256) return undefined;
   return new SternaError('bad-file', 'sha256', { file: path, got: got ?? 'none', expected: sha256 ?? 'none' });
@@ -218,16 +259,21 @@ export async function downloadExactTables(filling: Filling, ranges: { file: numb
     const source = await openFile(filling, file);
     const records = createRecorder(filling, file, from, EXACT, () => undefined);
     packer.seek(file, from);
-    for await (const piece of source.stream(from, end, signal)) {
-      for (let rest = piece; rest.length > 0; ) {
-        const taken = await timed(times, 'pack', () => packer.take(rest, records.add));
-        rest = rest.subarray(taken);
-        if (records.full) await timed(times, 'store', records.flush());
+    try {
+      for await (const piece of source.stream(from, end, signal)) {
+        for (let rest: Uint8Array = piece; rest.length > 0; ) {
+          const taken = await timed(times, 'pack', () => packer.take(rest, records.add));
+          rest = rest.subarray(taken);
+          if (records.full) await timed(times, 'store', records.flush());
+        }
+        free(piece);
+        report('weights', source.name, packer.offset - begin, end - begin);
       }
-      report('weights', source.name, packer.offset - begin, end - begin);
+      await timed(times, 'store', records.flush());
+      await timed(times, 'store', records.settled());
+    } finally {
+      await records.end();
     }
-    await timed(times, 'store', records.flush());
-    await timed(times, 'store', records.settled());
   }
 }
 
@@ -251,41 +297,49 @@ function createRecorder(
   stream: string,
   hash: () => Uint8Array | undefined,
 ) {
-  let buffer = new Uint8Array(0);
-  let length = 0;
-  let from = offset;
+  // one fills while the other is written
+  const rooms = [new Uint8Array(0), new Uint8Array(0)];
+  let [room, length, from, full] = [0, 0, offset, false];
   let writing: Promise<void> = Promise.resolve();
-  const isFull = (): boolean => length >= RECORD_BYTES || packer.offset - from >= RECORD_SOURCE_BYTES;
   return {
     /** Adds one unit; true if the record is full with it. */
     add(stored: Uint8Array): boolean {
       if (!kept) return false;
+      let buffer = rooms[room]!;
       if (length + stored.length > buffer.length) {
         const larger = new Uint8Array(Math.max(length + stored.length, RECORD_BYTES + 2 ** 16));
         larger.set(buffer.subarray(0, length));
-        buffer = larger;
+        free(buffer);
+        buffer = rooms[room] = larger;
       }
       buffer.set(stored, length);
       length += stored.length;
-      return isFull();
+      full = length >= RECORD_BYTES || packer.offset - from >= RECORD_SOURCE_BYTES;
+      return full;
     },
+    /** Decided at the end of a unit only: a record must not end within one. */
     get full(): boolean {
-      return length > 0 && isFull();
+      return full;
     },
     /** Hands the record over to be written, once the one before it is. */
     async flush(): Promise<void> {
       if (!kept || length === 0) return;
-      const bytes = buffer.subarray(0, length);
+      const bytes = rooms[room]!.subarray(0, length);
       const place = { file, from, to: packer.offset };
       const resume: Resume = { file, offset: packer.offset };
       const hashed = hash();
       if (hashed) resume.hash = hashed;
-      [buffer, length, from] = [new Uint8Array(0), 0, packer.offset];
       await writing;
+      [room, length, from, full] = [1 - room, 0, packer.offset, false];
       const state = stream === 'weights' ? resume : kept.model.state;
       writing = kept.store.append(kept.model, bytes, place, state, stream);
       writing.catch(() => {}); // waited for by the next flush
     },
     settled: (): Promise<void> => writing,
+    /** Waits for the last write, however it ends, and gives the memory back. */
+    async end(): Promise<void> {
+      await writing.catch(() => {});
+      for (const each of rooms) free(each);
+    },
   };
 }

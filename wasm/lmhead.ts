@@ -28,14 +28,35 @@ export function packBf16(src: usize, table: usize, row: i32, n: i32): void {
 
 /** Quantises one row (bf16[n]) to the int8 table. padded: n rounded up to 16; scales f32[], sums i32[] by row. */
 export function packInt8(src: usize, table: usize, row: i32, n: i32, padded: i32, scales: usize, sums: usize): void {
-  let most: f32 = 0;
-  for (let i = 0; i < n; i++) most = max(most, abs(bf16At(src, i)));
+  let most4 = f32x4.splat(0);
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const x = v128.load(src + ((<usize>i) << 1));
+    most4 = f32x4.max(most4, f32x4.max(f32x4.abs(lowFloats(x)), f32x4.abs(highFloats(x))));
+  }
+  let most = max(
+    max(f32x4.extract_lane(most4, 0), f32x4.extract_lane(most4, 1)),
+    max(f32x4.extract_lane(most4, 2), f32x4.extract_lane(most4, 3)),
+  );
+  for (; i < n; i++) most = max(most, abs(bf16At(src, i)));
   if (most < TINY) most = 0;
   const scale = most / <f32>127,
     inverse: f32 = most > 0 ? <f32>127 / most : 0;
-  const dst = rowStart(table, row, padded);
-  let sum = 0;
-  for (let i = 0; i < padded; i++) {
+  const dst = rowStart(table, row, padded),
+    inverse4 = f32x4.splat(inverse);
+  let lanes = i32x4.splat(0);
+  for (i = 0; i + 16 <= n; i += 16) {
+    const x = v128.load(src + ((<usize>i) << 1)),
+      y = v128.load(src + ((<usize>i) << 1), 16);
+    const codes = i8x16.narrow_i16x8_s(
+      i16x8.narrow_i32x4_s(rounded(lowFloats(x), inverse4), rounded(highFloats(x), inverse4)),
+      i16x8.narrow_i32x4_s(rounded(lowFloats(y), inverse4), rounded(highFloats(y), inverse4)),
+    );
+    v128.store(dst + ((<usize>i) << 2), codes);
+    lanes = i32x4.add(lanes, i32x4.extadd_pairwise_i16x8_s(i16x8.extadd_pairwise_i8x16_s(codes)));
+  }
+  let sum = sumI32(lanes);
+  for (; i < padded; i++) {
     const code = i < n ? <i32>nearest<f32>(bf16At(src, i) * inverse) : 0;
     store<i8>(dst + ((<usize>(i >> 4)) << 6) + <usize>(i & 15), <i8>code);
     sum += code;
@@ -79,6 +100,19 @@ export function placeInt8(
   }
   store<f32>(scales + ((<usize>row) << 2), scale);
   store<i32>(sums + ((<usize>row) << 2), sum);
+}
+
+/** The first, and the last, four of eight bf16 numbers. */
+function lowFloats(x: v128): v128 {
+  return i32x4.shl(i32x4.extend_low_i16x8_u(x), 16);
+}
+
+function highFloats(x: v128): v128 {
+  return i32x4.shl(i32x4.extend_high_i16x8_u(x), 16);
+}
+
+function rounded(x: v128, inverse: v128): v128 {
+  return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(x, inverse)));
 }
 
 function bf16At(src: usize, i: i32): f32 {
