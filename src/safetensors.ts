@@ -1,4 +1,5 @@
 import { SternaError, shown } from './errors';
+import { isObject, type Json } from './json';
 import type { TensorInfo } from './tensors';
 
 /** Bytes of one element of each data type that the format knows in whole bytes. */
@@ -38,10 +39,6 @@ const mostDims = 8;
 
 function bad(file: string, message: string, got: string | number, expected: string | number): SternaError {
   return new SternaError('bad-file', message, { file, got, expected });
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isSize(value: unknown): value is number {
@@ -106,7 +103,7 @@ export function parseHeader(bytes: Uint8Array, fileSize: number, file: string): 
   return { tensors, dataStart, metadata };
 }
 
-function parseJson(bytes: Uint8Array, file: string): Record<string, unknown> {
+function parseJson(bytes: Uint8Array, file: string): Json {
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
