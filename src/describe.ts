@@ -81,10 +81,7 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
       headerEnd(bytes, source.size, source.name),
     );
     const { tensors, dataStart } = parseHeader(head, source.size, source.name);
-    const listed = [...tensors.values()].map(({ name, dtype, shape, begin, end }) => ({
-      ...{ name, type: dtype, shape, begin: dataStart + begin, end: dataStart + end },
-    }));
-    return { head: head.subarray(0, dataStart), tensors: listed };
+    return { head: head.subarray(0, dataStart), tensors };
   });
   const text = await readText(origin, report);
   const isOld = files.some(({ tensors }) => tensors.some(({ name }) => name.endsWith('.inner_attn_ln.weight')));

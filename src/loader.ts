@@ -5,6 +5,7 @@
 import { createXXHash64 } from 'hash-wasm';
 import { countParameters } from './config';
 import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
+import { stopTokensOf } from './end-of-turn';
 import { type ErrorCode, SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
@@ -45,8 +46,6 @@ export interface LoadedModel {
   words: Int32Array;
 }
 
-/** Turns end with one of these in one family or another; config files often name only one of a model's several. */
-const END_OF_TURN = ['<|eot_id|>', '<|end_of_text|>', '<|endoftext|>', '<|im_end|>', '<|end|>', '<|eom_id|>', '</s>'];
 const WARM_UP_MS = 60;
 /** What the store keeps of a model beside its weights: also the form of its tables, and the byte order once it is known. */
 export interface KeptDescription extends Description {
@@ -328,12 +327,4 @@ async function warmUp({ run, plan }: Pool): Promise<void> {
     await run(rows(1), 0);
     await run(rows(most), most - 1);
   } while (performance.now() < end);
-}
-
-/** Every token that ends a turn: those the configuration names, and those of the vocabulary that are known to. */
-function stopTokensOf(eos: number[], tokenizer: Tokenizer | undefined): Set<number> {
-  const known = END_OF_TURN.map((token) => tokenizer?.idOf(token)).filter(
-    (id) => id !== undefined && tokenizer?.special(id),
-  );
-  return new Set([...eos, ...(known as number[])]);
 }
