@@ -23,6 +23,7 @@ import {
   verify,
   WEIGHTS,
   withByte,
+  withJson,
 } from './hub-lab';
 import { expect, openLab } from './lab';
 
@@ -79,6 +80,29 @@ test('a repository is loaded and kept; then it needs the hub for nothing, and la
   hub.commit(TINY, { ...tiny, 'README.md': Buffer.from('# New words') });
   expect((await mustLoad(lab, hubSource(hub))).hash).toBe(hash);
   expect(takeSent(hub)).toEqual({});
+});
+
+test('a new chat template costs no new weights', async ({ lab, hub }) => {
+  await mustLoad(lab, hubSource(hub));
+  const prompt = () =>
+    lab.evaluate(async (source) => {
+      const model = await window.sterna.load(source);
+      const { text } = await model.applyChatTemplate([{ role: 'user', content: 'Hi' }]);
+      await model.dispose();
+      return [text, model.info.cached.before] as const;
+    }, hubSource(hub));
+  const [old] = await prompt();
+  hub.commit(TINY, withJson(tiny, 'tokenizer_config.json', { chat_template: 'New: {{ messages[0].content }}' }));
+  takeSent(hub);
+  expect(await prompt()).toEqual(['New: Hi', true]);
+  expect(old).not.toBe('New: Hi');
+  expect(takeSent(hub)[WEIGHTS]).toBeLessThanOrEqual(2 ** 18);
+  expect(await storedModels(lab)).toHaveLength(1);
+
+  expect(await prompt()).toEqual(['New: Hi', true]);
+  expect(takeSent(hub)).toEqual({});
+  hub.reachable = false;
+  expect(await prompt()).toEqual(['New: Hi', true]);
 });
 
 test('new weights are a new version beside the old one, which can be deleted', async ({ lab, hub }) => {

@@ -22,8 +22,9 @@ import { chooseWeights, shardsOf } from './weight-files';
 
 export interface Description {
   name: string;
-  /** Tells a changed model from the same one: see `versionOf`. */
+  /** Tells changed weights from the same ones: see `versionOf`. */
   version: string;
+  textVersion: string;
   /** How the weights are written, in words. */
   format: string;
   config: ModelConfig;
@@ -89,6 +90,7 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
   const description: Description = {
     name: origin.name,
     version: await versionOf(origin, files),
+    textVersion: await textVersionOf(origin),
     format: packed ? 'packed safetensors' : 'float safetensors, quantised here',
     config,
     style: isOld ? 'hf-1bitllm' : 'hf',
@@ -135,6 +137,7 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
   const description: Description = {
     name: origin.name,
     version: await versionOf(origin, files),
+    textVersion: await textVersionOf(origin),
     format: `GGUF ${ternary?.type}`,
     config,
     style: 'gguf',
@@ -202,14 +205,8 @@ async function readTemplate(origin: Origin, config: unknown): Promise<string | u
   return templateOf(config, asks ? await origin.text('chat_template.jinja') : undefined);
 }
 
-/** Small files that decide what a model is. */
-const SMALL = [
-  'config.json',
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'chat_template.jinja',
-];
+/** Files that can change while the weights stay what they are. */
+const TEXTS = ['generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'];
 
 const isShard = ({ path }: Listing): boolean => path.endsWith('.safetensors');
 
@@ -224,8 +221,8 @@ async function openWeights(origin: Origin): Promise<Pick<WeightFile, 'path' | 's
 }
 
 /**
- * Tells one state of a source from another by the files that a model is read from: a commit that only changes the README
- * is no new version. A digest of what the listing says of them; without a listing, of what the server says of all weight
+ * Tells one state of a source from another by its weights and config.json: a commit that only changes the README is no new
+ * version. A digest of what the listing says of them; without a listing, of what the server says of all weight
  * files. Empty for picked files.
  * @param files the weight files, where they are known; else those of a source without a listing are asked for
  * @throws SternaError as `chooseWeights` and `shardsOf`; `bad-file` if one of the weight files is not there
@@ -238,9 +235,19 @@ export async function versionOf(origin: Origin, files?: WeightFile[]): Promise<s
   }
   const choice = chooseWeights(origin);
   const isRead = (path: string): boolean =>
-    SMALL.includes(path) || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
+    path === 'config.json' || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
   const read = origin.files.filter(({ path }) => isRead(path));
   if (!choice) await required(origin, 'model.safetensors', Promise.resolve(read.find(isShard)));
-  const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? origin.version}`;
-  return digestOf(read.map(line).sort().join('\n'));
+  return digestOfListing(origin, read);
+}
+
+/** The same for tokenizer, templates and defaults: new ones cost no new weights. Empty without a listing. */
+export async function textVersionOf(origin: Origin): Promise<string> {
+  const read = origin.files?.filter(({ path }) => TEXTS.includes(path)) ?? [];
+  return origin.files && origin.key !== '' ? digestOfListing(origin, read) : '';
+}
+
+function digestOfListing({ version }: Origin, files: Listing[]): Promise<string> {
+  const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? version}`;
+  return digestOf(files.map(line).sort().join('\n'));
 }

@@ -4,7 +4,7 @@
  */
 import { createXXHash64 } from 'hash-wasm';
 import { countParameters } from './config';
-import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
+import { type Described, type Description, describe, type TextFiles, textVersionOf, versionOf } from './describe';
 import { stopTokensOf } from './end-of-turn';
 import { type ErrorCode, SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
@@ -87,7 +87,8 @@ export async function findModel(
   if (trouble && !UNUSABLE.includes(trouble.code)) throw trouble;
   const model = await store?.find(key, version instanceof Error ? undefined : version);
   const known = store && model && (!trouble || model.complete) ? await readDescription(store, model) : undefined;
-  if (known) return { ...known, heads: undefined, origin, key, store };
+  const isCurrent = trouble || !origin || known?.description.textVersion === (await textVersionOf(origin));
+  if (known && isCurrent) return { ...known, heads: undefined, origin, key, store };
   if (trouble || opened instanceof Error) throw trouble;
   return { ...(await describe(opened, signal, report)), origin, key, store };
 }
@@ -241,9 +242,9 @@ async function fillFrom(
   const layout = layOut(description, options, how, RECORD_BYTES, tables);
   const { plan, parts, staging } = layout;
   const exact = tables === 'int8' && wanted === 'bf16' ? exactTables(parts) : [];
-  const lacksText = stored && found.text && found.heads && (await store?.readText(stored)) === undefined;
-  if (!alone && (lacksText || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
-  if (lacksText) await store?.writeText(stored, JSON.stringify(found.text));
+  const renews = stored !== undefined && found.heads !== undefined && !(await hasTexts(store!, stored, found));
+  if (!alone && (renews || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
+  if (renews) await renew(store!, stored, found);
   if (loading.memory?.buffer.byteLength !== plan.bytes) loading.memory = createMemory(plan.bytes, shared);
   const { memory } = loading;
   const bytes = storedSize(parts) + storedSize(exact) + (stored?.text?.bytes ?? storedTextSize(found.text));
@@ -294,6 +295,19 @@ async function fillFrom(
   packer.finish();
   writeRopeTables(kernels, memory, plan);
   return { layout, memory, packer, order, kept, fromStore };
+}
+
+/** Whether what is stored beside the weights is what the source has now, and whole. */
+async function hasTexts(store: Store, stored: StoredModel, { description, text }: Found): Promise<boolean> {
+  if ((stored.description as KeptDescription).textVersion !== description.textVersion) return false;
+  return text === undefined || (await store.readText(stored)) !== undefined;
+}
+
+/** Replaces all but the weights. */
+async function renew(store: Store, stored: StoredModel, { description, text }: Found): Promise<void> {
+  const { tables, i2sOrder } = stored.description as KeptDescription;
+  stored.description = { ...description, tables, ...(i2sOrder ? { i2sOrder } : {}) } satisfies KeptDescription;
+  await store.writeText(stored, text ? JSON.stringify(text) : '');
 }
 
 /** Bytes of the tokenizer files in the store. */
