@@ -16,7 +16,8 @@ import { type Entry, ggufFile, type HeaderTensor } from './gguf-header';
 
 /** A header with a value of every type. */
 function everyType(): Header {
-  const pieces = ['<unk>', '<s>', '</s>', '<0x0A>', '▁', 'a', 'b', '▁a', 'ab', '▁ab'];
+  const runs = Array.from({ length: 130 }, (_, i) => 'a'.repeat(i + 2)); // put together in 8,000 ways
+  const pieces = ['<unk>', '<s>', '</s>', '<0x0A>', '▁', 'a', 'b', '▁a', 'ab', '▁ab', ...runs];
   const bytes = ggufFile(
     [
       ['general.architecture', 'string', 'qwen3'],
@@ -26,7 +27,7 @@ function everyType(): Header {
       ['tokenizer.ggml.model', 'string', 'llama'],
       ['tokenizer.ggml.tokens', 'string[]', pieces],
       ['tokenizer.ggml.scores', 'f32[]', pieces.map((_, i) => -i)],
-      ['tokenizer.ggml.token_type', 'i32[]', [2, 3, 3, 6, 1, 1, 1, 1, 1, 4]],
+      ['tokenizer.ggml.token_type', 'i32[]', [2, 3, 3, 6, 1, 1, 1, 1, 1, 4, ...runs.map(() => 1)]],
       ['numbers', 'u64[]', [1, 2, 3]],
       ['flags', 'bool[]', [true, false]],
       ['general.alignment', 'u32', 64],

@@ -40,10 +40,7 @@ function safetensorsModel(family: Family, format: WriteOptions['format']): Safet
 export function safetensorsFile(bytes: Uint8Array, size: number): WeightFile {
   const path = 'model.safetensors';
   const { tensors, dataStart } = parseHeader(bytes, size, path);
-  const listed = [...tensors.values()].map(({ name, dtype, shape, begin, end }) => ({
-    ...{ name, type: dtype, shape, begin: dataStart + begin, end: dataStart + end },
-  }));
-  return { path, size, dataStart, tensors: listed };
+  return { path, size, dataStart, tensors };
 }
 
 export const safetensorsModels = (): SafetensorsModel[] => [

@@ -2,7 +2,7 @@
  * Damaged inputs for everything that reads what a stranger wrote: headers, configurations, indexes, tokenizers, chat
  * templates, and what the browser's database kept. Whatever the input, it is accepted or refused with a SternaError, and
  *
- * - within 200 ms of processor time, without a call that never returns;
+ * - within 200 ms of processor time, and 100 ns for each byte of input, without a call that never returns;
  * - within 64 MB of heap and 200 bytes for each byte of input, as far as the heap's growth shows it (the runner's limit
  *   of 512 MB for the whole heap holds in any case);
  * - with a planned memory of at most 4 GiB, and every tensor inside its file.
@@ -31,6 +31,7 @@ export const targets: Record<string, () => Target | Promise<Target>> = {
 };
 
 const mostMilliseconds = 200;
+const millisecondsEach = 1e-4;
 const mostBytes = { base: 64 * 2 ** 20, each: 200 };
 
 export interface FuzzOptions {
@@ -117,7 +118,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
         // again: the time may have been that of the compiler, or of the collector
         for (let tries = 0; took > milliseconds / 2 && tries < 3; tries++) took = Math.min(took, await run());
         slowest = Math.max(slowest, took);
-        if (took > milliseconds) fail(`${took.toFixed(0)} ms`);
+        if (took > milliseconds + sizeOf(input) * millisecondsEach) fail(`${took.toFixed(0)} ms`);
         const most = mostBytes.base + mostBytes.each * sizeOf(input);
         if (grown > most) fail(`${grown} bytes of heap, at most ${most} were expected`);
       } catch (error) {

@@ -169,7 +169,7 @@ export class InspectionCard extends LitElement {
 /** The weight files that a repository without a single one holds, as the error names them. */
 function severalFiles({ code, facts }: Problem): string[] {
   const found = code === 'bad-input' ? facts.find(([name]) => name === 'Found')?.[1] : undefined;
-  return found?.split(', ').filter((file) => file.endsWith('.gguf')) ?? [];
+  return found?.split(', ').filter((file) => /\.gguf$/i.test(file)) ?? [];
 }
 
 function downloadWords({ cached, downloadBytes, totalBytes }: Inspection): string {

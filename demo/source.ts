@@ -48,7 +48,11 @@ export function hostOf(source: PageSource): string {
 /** The page of a repository, for people. */
 export const pageOf = ({ repo, hubUrl = hubHome }: HubSource): string => `${hubUrl}/${repo}`;
 
-const addressOf = (url: string): string => new URL(url, document.baseURI).href.replace(/\/$/, '');
+/** Without its query, which is not kept: it may hold a signature. */
+const addressOf = (url: string): string => {
+  const { origin, pathname } = new URL(url, document.baseURI);
+  return (origin + pathname).replace(/\/$/, '');
+};
 
 /** Whether two sources name the same model. A file that only one of them names is no difference. */
 export function sameSource(a: PageSource, b: PageSource): boolean {

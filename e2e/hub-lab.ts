@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Page } from '@playwright/test';
 import { checkpointBytes, packedCheckpoint, type Repository, shape2B4T } from '../bench/synthesize';
 import type { HubSource, Inspection, LoadOptions, ModelInfo, Progress } from '../src/index';
-import type { StoredModel } from '../src/manifest';
+import type { StoredModel } from '../src/store-manifest';
 import type { FakeFile } from './fake-files';
 import { type FakeHub, type FakeHubOptions, type FakeRepo, startFakeHub } from './fake-hub';
 import { test as base, type Seen } from './lab';
@@ -192,6 +192,15 @@ export async function manifest(page: Page): Promise<StoredModel> {
   if (found.length !== 1) throw new Error(`${found.length} models are stored`);
   return found[0]!;
 }
+
+/** Names of what lies beside the manifests: one folder of records for each model. */
+export const storedFolders = (page: Page): Promise<string[]> =>
+  page.evaluate(async () => {
+    const top = await (await navigator.storage.getDirectory()).getDirectoryHandle('sterna', { create: true });
+    const names: string[] = [];
+    for await (const name of top.keys()) names.push(name);
+    return names;
+  });
 
 export const verify = (page: Page, id: string) => page.evaluate((id) => window.sterna.verifyModel(id), id);
 

@@ -41,29 +41,30 @@ export interface Tensors {
 }
 
 export function readTensors(bytes: Uint8Array<ArrayBuffer>, file: string): Tensors {
-  const { tensors, dataStart } = parseHeader(bytes, bytes.length, file);
+  const { tensors } = parseHeader(bytes, bytes.length, file);
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const info = (name: string) => {
-    const tensor = tensors.get(name);
+    const tensor = byName.get(name);
     if (!tensor) throw new Error(`${file} has no ${name}`);
     return tensor;
   };
-  const copy = (name: string, dtype: string): ArrayBuffer => {
-    const { begin, end, dtype: got } = info(name);
-    if (got !== dtype) throw new Error(`${file}: ${name} is ${got}, not ${dtype}`);
-    return bytes.buffer.slice(bytes.byteOffset + dataStart + begin, bytes.byteOffset + dataStart + end);
+  const copy = (name: string, wanted: string): ArrayBuffer => {
+    const { begin, end, type } = info(name);
+    if (type !== wanted) throw new Error(`${file}: ${name} is ${type}, not ${wanted}`);
+    return bytes.buffer.slice(bytes.byteOffset + begin, bytes.byteOffset + end);
   };
   const f32 = (name: string) => new Float32Array(copy(name, 'F32'));
   const bf16 = (name: string) =>
     new Float32Array(Uint32Array.from(new Uint16Array(copy(name, 'BF16')), (half) => half << 16).buffer);
   return {
-    names: [...tensors.keys()],
+    names: [...byName.keys()],
     shape: (name) => info(name).shape,
     f32,
     i32: (name) => new Int32Array(copy(name, 'I32')),
     i8: (name) => new Int8Array(copy(name, 'I8')),
     u8: (name) => new Uint8Array(copy(name, 'U8')),
     bf16,
-    floats: (name) => (info(name).dtype === 'F32' ? f32(name) : bf16(name)),
+    floats: (name) => (info(name).type === 'F32' ? f32(name) : bf16(name)),
   };
 }
 

@@ -93,6 +93,13 @@ for (const [backend, thread] of kinds) {
             errors.push({ code, name, message, file, got, expected });
           }
         };
+        await store.needRoom(10e6, 'owner/name');
+        // Only in a worker does the browser let one try: its estimate knows nothing of the quota.
+        const tried = await store.needRoom(25e6, 'owner/name').then(
+          () => 'room',
+          (error) => error.code as string,
+        );
+        const before = await everything();
         for (let n = 0; n < 10 && errors.length === 0; n++) {
           await attempt(() => store.append(model, noise(4e6), { file: 0, from: n, to: n + 1 }, n + 1));
         }
@@ -102,11 +109,13 @@ for (const [backend, thread] of kinds) {
         const kept = await store.find('a', '1');
         const check = await store.verify(model.id);
         const names = (await everything()).filter((name) => name.includes(`${model.id}/`));
-        return { errors, model, full, kept, check, names, text: await store.readText(model) };
+        return { errors, tried, before, model, full, kept, check, names, text: await store.readText(model) };
       },
       [backend, thread, expected] as const,
     );
     console.log(`${seen.full.records.length} records of 4 MB in 20 MB`, JSON.stringify(seen.errors[0]));
+    expect(seen.tried).toBe(backend === 'opfs' && thread === 'worker' ? 'quota' : 'room');
+    expect(seen.before).toEqual([`model/${seen.model.id}`]);
     const count = seen.full.records.length;
     expect(count).toBeGreaterThanOrEqual(2);
     expect(count).toBeLessThanOrEqual(5);

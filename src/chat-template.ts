@@ -58,8 +58,8 @@ export function renderChat(template: string, messages: Message[], variables: Tem
 }
 
 /**
- * The model's chat template: the text of chat_template.jinja if there is one, else `chat_template` of the parsed
- * tokenizer_config.json, a string or a list of {name, template} with one named "default". undefined if there is none.
+ * The model's chat template: the text of chat_template.jinja if there is one, which transformers puts first as well
+ * (`PreTrainedTokenizerBase._from_pretrained`), else `chat_template` of the parsed tokenizer_config.json, a string or a list of {name, template} with one named "default". undefined if there is none.
  * Throws `bad-file` if it is anything else.
  */
 export function templateOf(tokenizerConfig: unknown, jinjaFile?: string): string | undefined {

@@ -1,4 +1,5 @@
 import { SternaError, shown } from './errors';
+import { isObject, type Json } from './json';
 
 /**
  * How the inverse frequencies of RoPE are stretched, and what multiplies its cosines and sines: docs/model.md. Factors are
@@ -59,12 +60,6 @@ export interface ModelConfig {
 export const limits = { width: 16_384, layers: 512, heads: 1024, headDim: 1024, vocab: 1_000_000, positions: 2 ** 24 };
 
 const generationFile = 'generation_config.json';
-
-type Json = Record<string, unknown>;
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** The object at `key`; an empty one if the key is absent or null. */
 function objectAt(json: Json, key: string, file: string): Json {

@@ -11,7 +11,7 @@ import type { ByteSource } from './download';
 import { SternaError } from './errors';
 import { checkSplits, type GgufHeader, parseGguf } from './gguf';
 import { configFromGguf, hasInterleavedHeads } from './gguf-config';
-import { textFromGguf } from './gguf-text';
+import { templateFromGguf, textFromGguf } from './gguf-text';
 import type { NameStyle } from './names';
 import type { Listing, Origin } from './origin';
 import type { Report } from './progress';
@@ -22,8 +22,9 @@ import { chooseWeights, shardsOf } from './weight-files';
 
 export interface Description {
   name: string;
-  /** Tells a changed model from the same one: a digest of the files that are read, as far as the origin tells them. */
+  /** Tells changed weights from the same ones: see `versionOf`. */
   version: string;
+  textVersion: string;
   /** How the weights are written, in words. */
   format: string;
   config: ModelConfig;
@@ -81,17 +82,15 @@ export async function describe(origin: Origin, signal: AbortSignal, report: Repo
       headerEnd(bytes, source.size, source.name),
     );
     const { tensors, dataStart } = parseHeader(head, source.size, source.name);
-    const listed = [...tensors.values()].map(({ name, dtype, shape, begin, end }) => ({
-      ...{ name, type: dtype, shape, begin: dataStart + begin, end: dataStart + end },
-    }));
-    return { head: head.subarray(0, dataStart), tensors: listed };
+    return { head: head.subarray(0, dataStart), tensors };
   });
   const text = await readText(origin, report);
   const isOld = files.some(({ tensors }) => tensors.some(({ name }) => name.endsWith('.inner_attn_ln.weight')));
   const packed = files.some(({ tensors }) => tensors.some(({ type }) => type === 'U8'));
   const description: Description = {
     name: origin.name,
-    version: await versionOf(origin),
+    version: await versionOf(origin, files),
+    textVersion: await textVersionOf(origin),
     format: packed ? 'packed safetensors' : 'float safetensors, quantised here',
     config,
     style: isOld ? 'hf-1bitllm' : 'hf',
@@ -129,13 +128,16 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
     if (await hasSeveralScales(source, probed, signal)) config.group = 128;
   }
   const inFile = textFromGguf(metadata, config.vocab, paths[0]!);
-  const ofFile = 'json' in inFile ? textOf(inFile.json, inFile.config, templateOf(inFile.config)) : undefined;
-  const text = (await readText(origin, report)) ?? ofFile;
+  const ofFile = 'json' in inFile ? { tokenizer: inFile.json, config: inFile.config } : undefined;
+  const found = (await readText(origin, report)) ?? ofFile;
+  const template = templateFromGguf(metadata);
+  const text = found && { ...(template === undefined ? {} : { template }), ...found };
   const generation = await origin.json('generation_config.json');
   const ternary = tensors.find(({ name }) => /blk\.0\.ffn_down\.weight/.test(name));
   const description: Description = {
     name: origin.name,
-    version: await versionOf(origin),
+    version: await versionOf(origin, files),
+    textVersion: await textVersionOf(origin),
     format: `GGUF ${ternary?.type}`,
     config,
     style: 'gguf',
@@ -158,9 +160,9 @@ async function readHeaders(
   for (const path of paths) {
     const source = await required(origin, path, origin.open(path));
     const { head, tensors } = await read(source);
-    const { size, sha256 } = source;
+    const { size, sha256, tag } = source;
     const digests = sha256 === undefined ? {} : { sha256, headSha256: await digestOf(head) };
-    files.push({ path, size, ...digests, dataStart: head.length, tensors });
+    files.push({ path, size, ...digests, ...(tag === undefined ? {} : { tag }), dataStart: head.length, tensors });
     heads.push(head);
   }
   return { files, heads };
@@ -193,32 +195,59 @@ async function readText(origin: Origin, report: Report): Promise<TextFiles | und
   const tokenizer = await origin.json('tokenizer.json');
   if (tokenizer === undefined) return undefined;
   const config = await origin.json('tokenizer_config.json');
-  return textOf(tokenizer, config, templateOf(config) ?? (await origin.text('chat_template.jinja')));
-}
-
-function textOf(tokenizer: unknown, config: unknown, template: string | undefined): TextFiles {
+  const template = await readTemplate(origin, config);
   return { tokenizer, config, ...(template === undefined ? {} : { template }) };
 }
 
-/** Small files that decide what a model is. */
-const SMALL = [
-  'config.json',
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'chat_template.jinja',
-];
+/** Where nothing can be listed, chat_template.jinja is asked for only if `config` has no template: few models have it. */
+async function readTemplate(origin: Origin, config: unknown): Promise<string | undefined> {
+  const asks = origin.files !== undefined || templateOf(config) === undefined;
+  return templateOf(config, asks ? await origin.text('chat_template.jinja') : undefined);
+}
+
+/** Files that can change while the weights stay what they are. */
+const TEXTS = ['generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'];
+
+const isShard = ({ path }: Listing): boolean => path.endsWith('.safetensors');
+
+/** What the server says of each weight file. */
+async function openWeights(origin: Origin): Promise<Pick<WeightFile, 'path' | 'size' | 'tag'>[]> {
+  const opened: Pick<WeightFile, 'path' | 'size' | 'tag'>[] = [];
+  for (const path of chooseWeights(origin)?.paths ?? (await shardsOf(origin))) {
+    const { size, tag } = await required(origin, path, origin.open(path));
+    opened.push({ path, size, ...(tag === undefined ? {} : { tag }) });
+  }
+  return opened;
+}
 
 /**
- * Tells one state of a source from another by the files that a model is read from: a commit that only changes the README
- * is no new version. A digest of what the listing says of them; without a listing, what the server says of the weights.
+ * Tells one state of a source from another by its weights and config.json: a commit that only changes the README is no new
+ * version. A digest of what the listing says of them; without a listing, of what the server says of all weight
+ * files. Empty for picked files.
+ * @param files the weight files, where they are known; else those of a source without a listing are asked for
+ * @throws SternaError as `chooseWeights` and `shardsOf`; `bad-file` if one of the weight files is not there
  */
-export async function versionOf(origin: Origin): Promise<string> {
-  if (!origin.files) return origin.version;
+export async function versionOf(origin: Origin, files?: WeightFile[]): Promise<string> {
+  if (origin.key === '') return '';
+  if (!origin.files) {
+    const now = files ?? (await openWeights(origin));
+    return digestOf(now.map(({ path, size, tag }) => `${path} ${size} ${tag ?? ''}`).join('\n'));
+  }
   const choice = chooseWeights(origin);
   const isRead = (path: string): boolean =>
-    SMALL.includes(path) || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
+    path === 'config.json' || (choice ? choice.paths.includes(path) : path.includes('.safetensors'));
   const read = origin.files.filter(({ path }) => isRead(path));
-  const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? origin.version}`;
-  return digestOf(read.map(line).sort().join('\n'));
+  if (!choice) await required(origin, 'model.safetensors', Promise.resolve(read.find(isShard)));
+  return digestOfListing(origin, read);
+}
+
+/** The same for tokenizer, templates and defaults: new ones cost no new weights. Empty without a listing. */
+export async function textVersionOf(origin: Origin): Promise<string> {
+  const read = origin.files?.filter(({ path }) => TEXTS.includes(path)) ?? [];
+  return origin.files && origin.key !== '' ? digestOfListing(origin, read) : '';
+}
+
+function digestOfListing({ version }: Origin, files: Listing[]): Promise<string> {
+  const line = ({ path, size, sha256, oid }: Listing): string => `${path} ${size} ${sha256 ?? oid ?? version}`;
+  return digestOf(files.map(line).sort().join('\n'));
 }

@@ -3,7 +3,7 @@ import { type FakeHub, startFakeHub } from '../e2e/fake-hub';
 import { failure, hasty, longBytes, longFile, MB, never, RANGE, readAll, same, until } from '../e2e/source-checks';
 import type { ByteSource } from './download';
 import { openOrigin } from './origin';
-import type { Patience, RetryEvent } from './request';
+import { defaultPatience, firstContact, type Patience, type RetryEvent } from './request';
 
 vi.setConfig({ testTimeout: 60_000 }); // long files, on a busy machine
 
@@ -168,6 +168,12 @@ describe('a transfer that fails', () => {
     const error = await failure(() => source.read(0, 1000, never));
     expect(error).toMatchObject({ code: 'download', file: path, got: 'nothing for 0.05 s' });
     expect(events.map(({ attempt }) => attempt)).toEqual(expect.arrayContaining([2, 3, 4, 5, 6]));
+  });
+
+  test('is not waited for long at first contact', () => {
+    const first = firstContact(defaultPatience);
+    expect(first).toMatchObject({ tries: 2, unreachableTries: 2, longestRetryAfter: 4000, stall: 8000 });
+    expect(firstContact(hasty)).toMatchObject({ tries: 2, longestRetryAfter: 4000, stall: hasty.stall });
   });
 
   test('with fewer bytes than its range', async () => {

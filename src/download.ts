@@ -10,6 +10,8 @@ export interface ByteSource {
   readonly size: number;
   /** Digest of the whole file in lower-case hex, where the origin tells it. Nothing here checks it. */
   readonly sha256?: string;
+  /** ETag without `W/`, else Last-Modified: another one means another file. Only where the origin is a plain web server. */
+  readonly tag?: string;
   /** The bytes from `from` to before `to`, in one array: for headers and other small parts. Throws as `stream`. */
   read(from: number, to: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /**
@@ -27,6 +29,8 @@ export interface RemoteFile extends Call {
   sha256?: string | undefined;
   /** ETag of the first answer. Another one later means another file. Null: not told. */
   etag: string | null;
+  /** Last-Modified, where it stands for the ETag. Null: not told, or not to be compared. */
+  modified: string | null;
   /** Whether the server keeps to ranges; undefined until it has answered. */
   ranged: boolean | undefined;
 }
@@ -38,11 +42,13 @@ const AHEAD = 3;
 
 /** A file on a server as a source. Nothing is asked for before the first `read` or `stream`. */
 export function remoteSource(remote: RemoteFile): ByteSource {
-  const { file: name, size, sha256 } = remote;
+  const { file: name, size, sha256, etag, modified } = remote;
+  const tag = etag ?? modified;
   return {
     name,
     size,
     ...(sha256 === undefined ? {} : { sha256 }),
+    ...(tag === null ? {} : { tag }),
     read(from, to, signal) {
       const end = Math.min(to, size);
       return joinPieces(readRange(remote, from, end, signal), size, name);
@@ -159,7 +165,7 @@ function checkRange(remote: RemoteFile, { response }: Answer, at: number, to: nu
   }
   if (response.status === 416) throw changed(file, contentRange ?? 'HTTP 416', `bytes from ${at} of ${size}`);
   if (response.status !== 200 && response.status !== 206) throw refusal(response, 'HTTP 206', remote);
-  checkTag(remote, response.headers.get('ETag'));
+  checkTag(remote, response.headers);
   remote.ranged = response.status === 206;
   if (!remote.ranged) {
     const length = response.headers.get('Content-Length');
@@ -181,10 +187,17 @@ export function parseContentRange(header: string | null): { from: number; to: nu
   return last >= from && last < total ? { from, to: last + 1, total } : undefined;
 }
 
-function checkTag(remote: RemoteFile, header: string | null): void {
-  const etag = header?.replace(/^W\//, '') ?? null;
-  if (remote.etag !== null && etag !== null && etag !== remote.etag)
-    throw changed(remote.file, `ETag ${etag}`, remote.etag);
+/** The ETag of an answer without `W/`; null if the server does not tell it, or not to this page (CORS). */
+export const etagOf = (headers: Headers): string | null => headers.get('ETag')?.replace(/^W\//, '') ?? null;
+
+function checkTag(remote: RemoteFile, headers: Headers): void {
+  const etag = etagOf(headers);
+  const modified = headers.get('Last-Modified');
+  if (remote.etag !== null && etag !== null) {
+    if (etag !== remote.etag) throw changed(remote.file, `ETag ${etag}`, remote.etag);
+  } else if (remote.modified !== null && modified !== null && modified !== remote.modified) {
+    throw changed(remote.file, `Last-Modified ${modified}`, remote.modified);
+  }
   remote.etag ??= etag;
 }
 

@@ -19,7 +19,7 @@ import { SternaError } from './errors';
 import type { GgufMetadata } from './gguf';
 import { readTokens } from './gguf-tokens';
 import { globalNames, linears, ropeTensors, tensorNames } from './names';
-import type { TensorInfo } from './tensors';
+import { scaleGroup, type TensorInfo } from './tensors';
 
 type Shape = Pick<ModelConfig, 'family' | 'gate' | 'subNorms' | 'qkNorm'>;
 const llama: Shape = { family: 'llama', gate: 'silu', subNorms: false, qkNorm: false };
@@ -54,14 +54,6 @@ const scaleKeys = ['embedding_scale', 'residual_scale', 'logit_scale'] as const;
 const ternaryTypes = ['I2_S', 'TQ1_0', 'TQ2_0', 'Q2_0'];
 /** Types that the embedding and lm_head may have besides. */
 const tableTypes = ['F32', 'F16', 'BF16', 'Q8_0', 'Q6_K', 'Q4_K', 'Q4_0'];
-
-const q2Bits = 2 + 16 / 64; // bits of a weight in groups of 64, with their scale
-
-/** The columns to one scale in a Q2_0 tensor: its bytes tell. */
-function groupOf({ begin, end, shape }: TensorInfo): 64 | 128 {
-  const weights = shape.reduce((product, size) => product * size, 1);
-  return (end - begin) * 8 < weights * q2Bits ? 128 : 64;
-}
 
 /**
  * Whether the rows of q_proj and k_proj are in pairs (0, half, 1, half + 1, ...), for RoPE on neighbouring elements, as
@@ -169,7 +161,8 @@ function readGroup(
         throw unsupported(what, tensor.type, `ternary weights: ${ternaryTypes.join(', ')}`, file);
       }
       // BitCPM's matrices have many scales; a block of 256, with one in the file, is two groups with the same.
-      const own = tensor.type === 'Q2_0' ? groupOf(tensor) : family === 'minicpm' && tensor.type !== 'I2_S' ? 128 : 0;
+      const own =
+        tensor.type === 'Q2_0' ? scaleGroup(tensor) : family === 'minicpm' && tensor.type !== 'I2_S' ? 128 : 0;
       group ??= own;
       if (own !== group) {
         const name = (columns: number) => (columns ? `a scale for ${columns} weights` : 'a scale for the matrix');
@@ -183,8 +176,8 @@ function readGroup(
 /** Whether the embedding or lm_head is ternary. */
 function readTable(tensor: TensorInfo, group: ModelConfig['group'], file: string): boolean {
   if (tableTypes.includes(tensor.type)) return false;
-  if (tensor.type === 'Q2_0' && groupOf(tensor) === group) return true;
-  const got = tensor.type === 'Q2_0' ? `Q2_0, groups of ${groupOf(tensor)}` : tensor.type;
+  if (tensor.type === 'Q2_0' && scaleGroup(tensor) === group) return true;
+  const got = tensor.type === 'Q2_0' ? `Q2_0, groups of ${scaleGroup(tensor)}` : tensor.type;
   const expected = `${tableTypes.join(', ')}${group ? ` or Q2_0, groups of ${group}` : ''}`;
   throw unsupported(`type of tensor ${tensor.name}`, got, expected, file);
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { encodeChat, renderChat, templateOf } from './chat-template';
 import { type GgufMetadata, parseGguf } from './gguf';
-import { bitnetChatTemplate, type GgufText, textFromGguf } from './gguf-text';
+import { bitnetChatTemplate, type GgufText, templateFromGguf, textFromGguf } from './gguf-text';
 import { createTextDecoder, createTokenizer, type Tokenizer } from './tokenizer';
 
 const read = (path: string) => JSON.parse(readFileSync(new URL(`../${path}`, import.meta.url), 'utf8'));
@@ -265,15 +265,62 @@ describe('a SentencePiece vocabulary', () => {
   });
 });
 
+describe('merges of a SentencePiece vocabulary', () => {
+  const metadataOfPieces = (pieces: string[], scores: number[]): GgufMetadata => ({
+    'general.architecture': 'llama',
+    'tokenizer.ggml.model': 'llama',
+    'tokenizer.ggml.tokens': ['<unk>', '<s>', '</s>', ...pieces],
+    'tokenizer.ggml.scores': Float32Array.from([0, 0, 0, ...scores]),
+    'tokenizer.ggml.token_type': Int32Array.from([2, 3, 3, ...pieces.map(() => 1)]),
+  });
+  /** a, b, aa, ab, bb, aaa, ... up to 128 letters: each can be cut anywhere. */
+  const runs = (a: string, b: string) =>
+    Array.from({ length: 128 }, (_, less) =>
+      Array.from({ length: less + 2 }, (_, i) => a.repeat(less + 1 - i) + b.repeat(i)),
+    ).flat();
+
+  test('come by score, then by the lengths of the left and the right part', () => {
+    const pieces = ['b', 'a', ...runs('a', 'b').slice(2, 300), 'abc', 'x'.repeat(129), 'x', 'x'.repeat(128)];
+    const scores = pieces.map((_, i) => [3, -1.5, 0, Number.NEGATIVE_INFINITY, 7][(i * i) % 5]!);
+    const scoreOf = new Map(pieces.map((piece, i) => [piece, scores[i]!]));
+    const whole = pieces.filter((piece) => piece.length <= 128); // longer ones are not put together
+    const all = whole.flatMap((piece) => {
+      const cuts = Array.from({ length: piece.length - 1 }, (_, i) => [piece.slice(0, i + 1), piece.slice(i + 1)]);
+      return cuts.filter(([left, right]) => scoreOf.has(left!) && scoreOf.has(right!));
+    }) as [string, string][];
+    const compare = (a: [string, string], b: [string, string]) => {
+      const [one, other] = [scoreOf.get(a.join(''))!, scoreOf.get(b.join(''))!];
+      if (one !== other) return other > one ? 1 : -1;
+      return b[0].length - a[0].length || b[1].length - a[1].length;
+    };
+    const json = filesOf(metadataOfPieces(pieces, scores)).json as TokenizerJson;
+    expect(all.length).toBeGreaterThan(3000);
+    expect(json.model.merges).toEqual(all.sort(compare));
+  });
+
+  test('are bounded: a small file may ask for millions', () => {
+    const pieces = ['ab', 'cd', 'ef'].flatMap(([a, b]) => runs(a!, b!));
+    const text = (all: string[]) => textFromGguf(metadataOfPieces(all, Array(all.length).fill(0)), 1_000_000, 'x.gguf');
+    const reason = { reason: expect.stringMatching(/too many ways .* x\.gguf/) };
+    expect(text(pieces)).toEqual(reason);
+    // n - 1 cuts of each of the n + 1 tokens of n letters
+    const fewer = text(pieces.slice(0, pieces.length / 3)) as { json: TokenizerJson };
+    expect(fewer.json.model.merges).toHaveLength((128 * 129 * 257) / 6 - 128);
+    // without a single merge
+    const long = Array.from({ length: 33_000 }, (_, i) => `${'y'.repeat(122)}${100_000 + i}`);
+    expect(text(long)).toEqual(reason);
+    expect(text(long.slice(500))).toMatchObject({ json: { model: { merges: [] } } });
+  }, 60_000);
+});
+
 describe('the chat template', () => {
-  const template = (metadata: GgufMetadata) => templateOf(filesOf(metadata).config);
   const own = { 'tokenizer.chat_template': '{{ messages[0].content }}' };
 
   test("is the file's own; BitNet 2B4T has ours", () => {
-    expect(template(metadataOf(small, 'qwen2', own))).toBe('{{ messages[0].content }}');
-    expect(template(metadataOf(small, 'qwen2'))).toBeUndefined();
+    expect(templateFromGguf(metadataOf(small, 'qwen2', own))).toBe('{{ messages[0].content }}');
+    expect(templateFromGguf(metadataOf(small, 'qwen2'))).toBeUndefined();
     for (const arch of ['bitnet-b1.58', 'bitnet-25']) {
-      expect(template(metadataOf(small, 'llama-bpe', { ...own, 'general.architecture': arch }))).toBe(
+      expect(templateFromGguf(metadataOf(small, 'llama-bpe', { ...own, 'general.architecture': arch }))).toBe(
         bitnetChatTemplate,
       );
     }
@@ -281,7 +328,7 @@ describe('the chat template', () => {
     const other = metadataOf(small, 'llama-bpe', { ...own, 'general.architecture': 'bitnet-25' });
     const texts = other['tokenizer.ggml.tokens'] as string[];
     const renamed = texts.map((text) => (text === '<|eot_id|>' ? '<|end|>' : text));
-    expect(template({ ...other, 'tokenizer.ggml.tokens': renamed })).toBe('{{ messages[0].content }}');
+    expect(templateFromGguf({ ...other, 'tokenizer.ggml.tokens': renamed })).toBe('{{ messages[0].content }}');
   });
 
   test('of 2B4T writes conversations as the model knows them', () => {

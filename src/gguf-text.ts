@@ -3,7 +3,7 @@ import { choice } from './config';
 import type { GgufMetadata } from './gguf';
 import { type GgufTokens, numbersAt, readTokens, stringsAt, tokenTypes } from './gguf-tokens';
 
-/** As tokenizer.json and tokenizer_config.json would be, with the chat template in the latter; or why there is none. */
+/** As tokenizer.json and tokenizer_config.json would be; or why there is none. */
 export type GgufText = { json: object; config: object } | { reason: string };
 
 /**
@@ -80,8 +80,10 @@ export function textFromGguf(metadata: GgufMetadata, vocab: number, file: string
     if (flag('remove_extra_whitespaces', false)) return { reason: `${file} asks for blanks to be taken out of texts` };
     const scores = numbersAt(metadata, 'tokenizer.ggml.scores', tokens.texts.length, file);
     if (!scores) return { reason: `${file} has no tokenizer.ggml.scores` };
-    const json = pieceTokenizer(tokens, scores, flag('add_space_prefix', true));
-    return finish(json, tokens, flag('add_bos_token', true), metadata);
+    const merges = mergesOf(tokens, scores);
+    if (!merges) return { reason: `there are too many ways to put the tokens of ${file} together` };
+    const json = pieceTokenizer(tokens, merges, flag('add_space_prefix', true));
+    return finish(json, tokens, flag('add_bos_token', true));
   }
   if (model !== 'gpt2') return { reason: `${file} has a vocabulary of kind ${JSON.stringify(model)?.slice(0, 60)}` };
   const pre = metadata['tokenizer.ggml.pre'] ?? '';
@@ -93,7 +95,7 @@ export function textFromGguf(metadata: GgufMetadata, vocab: number, file: string
   const merges = stringsAt(metadata, 'tokenizer.ggml.merges', file);
   if (!merges) return { reason: `${file} has no tokenizer.ggml.merges` };
   const json = byteTokenizer(tokens, merges, splitting);
-  return finish(json, tokens, flag('add_bos_token', splitting.addBos ?? false), metadata);
+  return finish(json, tokens, flag('add_bos_token', splitting.addBos ?? false));
 }
 
 function firstTwice(texts: string[]): string | undefined {
@@ -101,22 +103,21 @@ function firstTwice(texts: string[]): string | undefined {
   return texts.find((text) => seen.size === seen.add(text).size);
 }
 
-/** Adds BOS, EOS and the chat template. */
-function finish(json: object, { texts, bos, eos }: GgufTokens, addBos: boolean, metadata: GgufMetadata): GgufText {
+/** Adds BOS and EOS. */
+function finish(json: object, { texts, bos, eos }: GgufTokens, addBos: boolean): GgufText {
   const bosToken = bos === null ? undefined : texts[bos];
   const sequence = { Sequence: { id: 'A', type_id: 0 } };
   const single = addBos && bosToken ? [{ SpecialToken: { id: bosToken, type_id: 0 } }, sequence] : [sequence];
-  const config = {
-    bos_token: bosToken,
-    eos_token: eos === null ? undefined : texts[eos],
-    chat_template: chatTemplate(metadata, texts),
-  };
+  const config = { bos_token: bosToken, eos_token: eos === null ? undefined : texts[eos] };
   return { json: { ...json, post_processor: { type: 'TemplateProcessing', single, pair: single } }, config };
 }
 
-function chatTemplate(metadata: GgufMetadata, texts: string[]): string | undefined {
+/** The chat template of a GGUF file; undefined if it has none. For BitNet b1.58 2B4T it is `bitnetChatTemplate`. */
+export function templateFromGguf(metadata: GgufMetadata): string | undefined {
   const arch = metadata['general.architecture'];
-  if ((arch === 'bitnet-b1.58' || arch === 'bitnet-25') && texts.includes('<|eot_id|>')) return bitnetChatTemplate;
+  const texts = metadata['tokenizer.ggml.tokens'];
+  const is2B4T = (arch === 'bitnet-b1.58' || arch === 'bitnet-25') && Array.isArray(texts);
+  if (is2B4T && texts.includes('<|eot_id|>')) return bitnetChatTemplate;
   const own = metadata['tokenizer.chat_template'];
   return typeof own === 'string' ? own : undefined;
 }
@@ -156,7 +157,7 @@ function byteTokenizer(tokens: GgufTokens, merges: string[], splitting: Splittin
 }
 
 /** SentencePiece: blanks are "▁", characters without a token become their bytes, "<0xE2>" and so on. */
-function pieceTokenizer(tokens: GgufTokens, scores: ArrayLike<number>, prefix: boolean): object {
+function pieceTokenizer(tokens: GgufTokens, merges: [string, string][], prefix: boolean): object {
   const { added, vocab } = sortTokens(tokens);
   const unknown = Array.prototype.indexOf.call(tokens.types, tokenTypes.unknown);
   const blanks = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
@@ -179,30 +180,51 @@ function pieceTokenizer(tokens: GgufTokens, scores: ArrayLike<number>, prefix: b
       unk_token: unknown < 0 ? null : tokens.texts[unknown],
       byte_fallback: true,
       vocab,
-      merges: mergesOf(tokens, scores),
+      merges,
     },
   };
 }
 
 /** Longer tokens are not put together from others: SentencePiece makes none, and the work grows with the square. */
 const longestPiece = 128;
+/** Merges, and letters of the tokens that are tried for them; Llama 2's 32,000 tokens have 61,249 merges. */
+const mostMerges = 2_000_000;
+const mostLetters = 2 ** 22;
+/** More than there are tokens. */
+const placeRange = 2 ** 20;
 
 /**
  * Merges of a SentencePiece vocabulary, which has scores instead: every way to put a token together from two others,
  * the best score first, then the longest left part, as transformers converts such a vocabulary (`generate_merges`).
+ * undefined if there are more than `mostMerges`, or more than `mostLetters` to look at.
  */
-function mergesOf({ texts, types }: GgufTokens, scores: ArrayLike<number>): [string, string][] {
-  const ids = new Map<string, number>();
+function mergesOf({ texts, types }: GgufTokens, scores: ArrayLike<number>): [string, string][] | undefined {
+  const ids = new Set<number>();
   const { normal, unused } = tokenTypes;
-  for (const [id, text] of texts.entries()) if (types[id] === normal || types[id] === unused) ids.set(text, id);
-  const all: { left: string; right: string; score: number }[] = [];
-  for (const [text, id] of ids) {
-    if (text.length > longestPiece) continue;
+  for (const id of texts.keys()) if (types[id] === normal || types[id] === unused) ids.add(id);
+  const parts = new Set(Array.from(ids, (id) => texts[id]!));
+  const length = (id: number) => texts[id]!.length;
+  const whole = Uint32Array.from(ids).filter((id) => length(id) <= longestPiece);
+  if (whole.reduce((sum, id) => sum + length(id), 0) > mostLetters) return undefined;
+  whole.sort((a, b) => scores[b]! - scores[a]! || length(b) - length(a) || a - b);
+
+  // One number a merge: the rank of the score, what the left part lacks of the longest, the place in `whole`. Of equal
+  // scores and left parts, the longer token, which comes first in `whole`, has the longer right part.
+  const keys = new Float64Array(mostMerges);
+  let count = 0;
+  let rank = 0;
+  for (const [place, id] of whole.entries()) {
+    if (place > 0 && scores[id] !== scores[whole[place - 1]!]) rank++;
+    const text = texts[id]!;
     for (let cut = 1; cut < text.length; cut++) {
-      const [left, right] = [text.slice(0, cut), text.slice(cut)];
-      if (ids.has(left) && ids.has(right)) all.push({ left, right, score: scores[id]! });
+      if (!parts.has(text.slice(0, cut)) || !parts.has(text.slice(cut))) continue;
+      if (count === mostMerges) return undefined;
+      keys[count++] = (rank * longestPiece + longestPiece - cut) * placeRange + place;
     }
   }
-  all.sort((a, b) => b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length);
-  return all.map(({ left, right }) => [left, right]);
+  return Array.from(keys.subarray(0, count).sort(), (key): [string, string] => {
+    const text = texts[whole[key % placeRange]!]!;
+    const cut = longestPiece - (Math.floor(key / placeRange) % longestPiece);
+    return [text.slice(0, cut), text.slice(cut)];
+  });
 }

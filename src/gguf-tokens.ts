@@ -1,19 +1,11 @@
 /** What a GGUF file says of single tokens: their texts and kinds, and which begin and end a text. */
 import { idsAt } from './config';
+import { endOfTurn } from './end-of-turn';
 import { SternaError } from './errors';
 import type { GgufMetadata } from './gguf';
 
 /** Kinds of tokens, `tokenizer.ggml.token_type` (llama.h, llama_token_type). */
 export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 };
-
-/**
- * Texts of tokens that end an answer whatever the file calls its EOS: many files name only the end of a text, and the
- * model would go on, playing both roles (llama.cpp looks for such texts as well).
- */
-const endTexts = new Set([
-  ...['<|eot_id|>', '<|end_of_text|>', '<|eom_id|>'], // Llama 3
-  ...['<|im_end|>', '<|endoftext|>', '</s>', '<|end|>', '<end_of_turn>'],
-]);
 
 export interface GgufTokens {
   /** By id; no texts at all where the file has no vocabulary. A token without a text is named as llama.cpp does. */
@@ -68,7 +60,7 @@ export function readTokens(metadata: GgufMetadata, vocab: number, file: string):
   const bos = id('bos') ?? (pieces ? 1 : null);
   const eos = id('eos') ?? (pieces ? 2 : null);
   const named = [eos, id('eot'), id('eom')].filter((end) => typeof end === 'number');
-  const found = [...texts.keys()].filter((index) => endTexts.has(texts[index]!));
+  const found = [...texts.keys()].filter((index) => endOfTurn.includes(texts[index]!));
   const ends = [...new Set([...named, ...found])];
   return { texts, types: readTypes(metadata, texts, [bos, ...ends], file), bos, eos, ends };
 }

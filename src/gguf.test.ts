@@ -28,10 +28,10 @@ function failure(bytes: Uint8Array, fileSize = bytes.length): string {
 /** weight_scale of layer 1's q_proj in the same model, packed for Hugging Face: bf16 or f32. */
 function packedScale(): number {
   const bytes = new Uint8Array(readFileSync(new URL('../e2e/fixtures/hf-packed/model.safetensors', import.meta.url)));
-  const { tensors, dataStart } = parseHeader(bytes, bytes.length, 'model.safetensors');
-  const { dtype, begin } = tensors.get('model.layers.1.self_attn.q_proj.weight_scale')!;
-  const view = new DataView(bytes.buffer, dataStart + begin);
-  if (dtype === 'F32') return view.getFloat32(0, true);
+  const { tensors } = parseHeader(bytes, bytes.length, 'model.safetensors');
+  const { type, begin } = tensors.find(({ name }) => name === 'model.layers.1.self_attn.q_proj.weight_scale')!;
+  const view = new DataView(bytes.buffer, begin);
+  if (type === 'F32') return view.getFloat32(0, true);
   return new Float32Array(Uint32Array.of(view.getUint16(0, true) << 16).buffer)[0]!;
 }
 

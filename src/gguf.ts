@@ -7,7 +7,7 @@
  */
 import { SternaError } from './errors';
 import { createCursor, type GgufCursor, type GgufValue, NeedsMore } from './gguf-values';
-import type { TensorInfo } from './tensors';
+import { blocks, type TensorInfo, wideQ2Block } from './tensors';
 
 export interface GgufHeader {
   /** No prototype: keys are the file's. */
@@ -22,27 +22,27 @@ export interface GgufHeader {
 export type GgufMetadata = GgufHeader['metadata'];
 
 /**
- * Types by their id in the file: elements and bytes of a block (ggml.h, ggml-common.h; I2_S: bitnet.cpp). Q2_0 has
- * blocks of 64 elements in llama.cpp and of 128 in PrismML's files, under one id: `placeTensors` tells them apart.
+ * Types by their id in the file (ggml.h; I2_S: bitnet.cpp). Both kinds of Q2_0 have one id: `placeTensors` tells them
+ * apart.
  */
-const types: Record<number, { name: string; block: number; bytes: number }> = {
-  0: { name: 'F32', block: 1, bytes: 4 },
-  1: { name: 'F16', block: 1, bytes: 2 },
-  2: { name: 'Q4_0', block: 32, bytes: 18 },
-  3: { name: 'Q4_1', block: 32, bytes: 20 },
-  6: { name: 'Q5_0', block: 32, bytes: 22 },
-  7: { name: 'Q5_1', block: 32, bytes: 24 },
-  8: { name: 'Q8_0', block: 32, bytes: 34 },
-  10: { name: 'Q2_K', block: 256, bytes: 84 },
-  11: { name: 'Q3_K', block: 256, bytes: 110 },
-  12: { name: 'Q4_K', block: 256, bytes: 144 },
-  13: { name: 'Q5_K', block: 256, bytes: 176 },
-  14: { name: 'Q6_K', block: 256, bytes: 210 },
-  30: { name: 'BF16', block: 1, bytes: 2 },
-  34: { name: 'TQ1_0', block: 256, bytes: 54 },
-  35: { name: 'TQ2_0', block: 256, bytes: 66 },
-  36: { name: 'I2_S', block: 4, bytes: 1 },
-  42: { name: 'Q2_0', block: 64, bytes: 18 },
+const types: Record<number, keyof typeof blocks> = {
+  0: 'F32',
+  1: 'F16',
+  2: 'Q4_0',
+  3: 'Q4_1',
+  6: 'Q5_0',
+  7: 'Q5_1',
+  8: 'Q8_0',
+  10: 'Q2_K',
+  11: 'Q3_K',
+  12: 'Q4_K',
+  13: 'Q5_K',
+  14: 'Q6_K',
+  30: 'BF16',
+  34: 'TQ1_0',
+  35: 'TQ2_0',
+  36: 'I2_S',
+  42: 'Q2_0',
 };
 /** Behind the weights of an I2_S tensor: the scale, float32, and padding. */
 const i2sTail = 32;
@@ -138,9 +138,10 @@ function readEntry(cursor: GgufCursor): Entry {
   }
   if (!Number.isSafeInteger(elements)) throw cursor.bad(`${what}: too large`, `[${shape}]`, 'at most 2^53 elements');
   const typeId = cursor.u32();
-  const block = types[typeId]?.block ?? 1;
+  const type = types[typeId];
+  const block = type ? blocks[type][0] : 1;
   // I2_S alone runs over the ends of rows
-  const unit = typeId === 36 ? elements : (shape.at(-1) ?? 1);
+  const unit = type === 'I2_S' ? elements : (shape.at(-1) ?? 1);
   if (unit % block !== 0) throw cursor.bad(`${what}: row of this length`, unit, `a multiple of ${block}`);
   return { name, typeId, shape, elements, offset: cursor.u64() };
 }
@@ -152,8 +153,8 @@ function align(position: number, alignment: number): number {
 function bytesOf({ typeId, elements }: Entry, wide: boolean): number | undefined {
   const type = types[typeId];
   if (!type) return undefined;
-  if (type.name === 'Q2_0' && wide) return Math.ceil(elements / 128) * 34;
-  return (elements / type.block) * type.bytes + (type.name === 'I2_S' ? i2sTail : 0);
+  const [columns, bytes] = type === 'Q2_0' && wide ? wideQ2Block : blocks[type];
+  return Math.ceil(elements / columns) * bytes + (type === 'I2_S' ? i2sTail : 0);
 }
 
 /**
@@ -188,14 +189,14 @@ function placeTensors(
     if (begin > fileSize || end > fileSize)
       throw new SternaError('bad-file', 'truncated', { file, got: fileSize, expected: end });
     free = exact ? align(offset + size!, alignment) : offset;
-    return { name, type: types[typeId]?.name ?? `type ${typeId}`, shape, begin, end };
+    return { name, type: types[typeId] ?? `type ${typeId}`, shape, begin, end };
   });
 }
 
 /** Whether the Q2_0 tensors have groups of 128: told by the room that one of them has, since the id is the same. */
 function hasWideGroups(entries: Entry[], dataStart: number, alignment: number, fileSize: number): boolean {
   for (const [i, entry] of entries.entries()) {
-    if (types[entry.typeId]?.name !== 'Q2_0') continue;
+    if (types[entry.typeId] !== 'Q2_0') continue;
     const [narrow, wide] = [bytesOf(entry, false)!, bytesOf(entry, true)!];
     const next = entries[i + 1];
     // The last tensor may end the file unpadded.

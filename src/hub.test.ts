@@ -235,12 +235,15 @@ describe('trouble', () => {
     { repo: 'a/b/c' },
     { repo: '../a' },
     { repo: '' },
+    { repo: 'gpt2' },
     { revision: '' },
     { file: '' },
     { token: 'secret' },
     { token: 'hf_a b' },
     { hubUrl: 'huggingface.co' },
     { hubUrl: 'ftp://hub' },
+    { hubUrl: 'https://someone:secret@hub' },
+    { hubUrl: 'https://secret@hub' },
   ])('bad input: %o', async (source) => {
     const error = await failure(() => open(source));
     expect(error.code).toBe('bad-input');
@@ -249,23 +252,28 @@ describe('trouble', () => {
   });
 
   test.each([429, 500, 503])('HTTP %d for a while, of the list, the hub and the CDN', async (status) => {
-    hub.faults.set(model, { refuse: { status, times: 3 } });
+    hub.faults.set(model, { refuse: { status } });
     const origin = await open();
-    expect(events).toHaveLength(3);
-    expect(events[2]).toMatchObject({ file: model, attempt: 4, tries: 6 });
-    expect(events[2]?.reason).toContain(`HTTP ${status}`);
+    expect(events).toMatchObject([{ file: model, attempt: 2, tries: 2 }]);
+    expect(events[0]?.reason).toContain(`HTTP ${status}`);
     for (const host of [{}, { host: 'cdn' }] as const) {
       hub.faults.set(`${model}/model.safetensors`, { refuse: { status, times: 5, ...host } });
       expect(same(await readAll(await origin.open('model.safetensors'), 7, 70), longBytes(7, 70))).toBe(true);
     }
-    expect(events).toHaveLength(13);
+    expect(events).toHaveLength(11);
   });
 
-  test('without end', async () => {
-    hub.faults.set(model, { refuse: { status: 503, times: 99 } });
+  test('without end: two tries at the start, six later', async () => {
+    const origin = await open();
+    hub.requests.length = 0;
+    const always = { refuse: { status: 503, times: 99 } };
+    hub.faults.set(model, always);
     const error = await failure(open);
     expect(error).toMatchObject({ code: 'download', got: 'HTTP 503 Service Unavailable', expected: 'HTTP 200' });
-    expect(hub.requests).toHaveLength(6);
+    expect(hub.requests).toHaveLength(2);
+    hub.faults.set(`${model}/config.json`, always);
+    expect(await failure(() => origin.text('config.json'))).toMatchObject({ code: 'download', expected: 'HTTP 206' });
+    expect(hub.requests).toHaveLength(8);
   });
 
   test('Retry-After is kept to, but for very long ones', async () => {
@@ -280,7 +288,7 @@ describe('trouble', () => {
     await opening;
     expect(events[1]?.waitMs).toBeGreaterThan(1000);
     expect(events[1]?.waitMs).toBeLessThanOrEqual(3000);
-    hub.faults.set(model, { refuse: { status: 429, retryAfter: 6 } });
+    hub.faults.set(model, { refuse: { status: 429, retryAfter: 5 } });
     expect(await failure(open)).toMatchObject({ code: 'download', got: 'HTTP 429 Too Many Requests' });
     expect(events).toHaveLength(2);
   });
@@ -337,6 +345,21 @@ describe('trouble', () => {
     const { server, url } = await serverOf((_, response) => void response.end(body));
     const error = await failure(() => open({ hubUrl: url }));
     expect(error).toMatchObject({ code: 'download', message: expect.stringMatching(/cannot be read/) });
+    server.close();
+  });
+
+  test('a listing without end', async () => {
+    let pages = 0;
+    const { server, url } = await serverOf((request, response) => {
+      const isTree = request.url!.includes('/tree/');
+      if (isTree) response.setHeader('Link', `<${url}${request.url}>; rel="next"`);
+      const entry = (_: unknown, n: number) => ({ type: 'file', path: `${pages}/${n}`, size: 1, oid: 'a'.repeat(40) });
+      if (isTree) pages++;
+      response.end(JSON.stringify(isTree ? Array.from({ length: 30_000 }, entry) : { sha: 'a'.repeat(40) }));
+    });
+    const error = await failure(() => open({ hubUrl: url }));
+    expect(error).toMatchObject({ code: 'bad-file', file: model, expected: 'at most 100000 files and folders' });
+    expect(pages).toBe(4);
     server.close();
   });
 

@@ -19,13 +19,15 @@ import {
 const HUB = 'https://huggingface.co';
 /** Listings of the largest repositories are a few MB. */
 const MOST_API_BYTES = 64 * 2 ** 20;
+/** Entries of a listing, folders among them. No repository with a model has near as many. */
+const MOST_ENTRIES = 100_000;
 
 /**
  * Opens a repository: resolves the revision to a commit, and lists that. From then on every byte is of this commit.
  * The token goes to the hub alone: browsers drop it when the hub redirects to another host, as it does for large files
  * (Fetch standard, HTTP-redirect fetch), and the host that is redirected to wants none.
  * @throws SternaError `bad-input`, `offline`, `aborted`; `download` if there is no such repository or revision, or if the
- * token does not open it; `bad-file` if there is no such `file`
+ * token does not open it; `bad-file` if there is no such `file`, or more than 100,000 files
  */
 export async function openHub(source: HubSource, { signal, report, patience }: Opening): Promise<Folder> {
   const { repo, revision = 'main', file, token } = checked(source);
@@ -49,7 +51,16 @@ export async function openHub(source: HubSource, { signal, report, patience }: O
   const headers = { ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }) };
   const sourceOf = ({ path, size, sha256 }: Listing) => {
     const url = `${hubUrl}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
-    return remoteSource({ ...callFor(path), url, headers, size, sha256, etag: null, ranged: undefined });
+    return remoteSource({
+      ...callFor(path),
+      url,
+      headers,
+      size,
+      sha256,
+      etag: null,
+      modified: null,
+      ranged: undefined,
+    });
   };
   return {
     name: repo,
@@ -88,8 +99,13 @@ async function list(client: Client, repo: string, revision: string): Promise<{ c
     const { sha: commit } = await modelInfo({ ...client, name: repo, revision, additionalFields: ['sha'] });
     if (!/^[0-9a-f]{40,64}$/.test(commit)) throw new Error(`no commit, but ${commit}`);
     const files: Listing[] = [];
+    let seen = 0;
     const entries = listFiles({ ...client, repo: { type: 'model', name: repo }, revision: commit, recursive: true });
     for await (const { type, path, size, lfs, oid } of entries) {
+      if (++seen > MOST_ENTRIES) {
+        const facts = { file: repo, got: 'more', expected: `at most ${MOST_ENTRIES} files and folders` };
+        throw new SternaError('bad-file', 'too many files', facts);
+      }
       if (type === 'file') files.push({ path, size, oid, ...(lfs ? { sha256: lfs.oid } : {}) });
     }
     return { commit, files };
@@ -164,7 +180,8 @@ async function readChecked(listing: Listing, sourceOf: (listing: Listing) => Byt
 
 function checked(source: HubSource): HubSource {
   const { repo, revision, file, token } = source;
-  const name = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
+  // The hub still redirects old names without an owner; keys need one, to be told from the address before them.
+  const name = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
   if (typeof repo !== 'string' || !name.test(repo)) {
     throw new SternaError('bad-input', 'repo', { got: String(repo), expected: 'owner/name' });
   }
@@ -182,6 +199,10 @@ function checked(source: HubSource): HubSource {
 
 function checkedHub(hubUrl: string): string {
   const url = URL.canParse(hubUrl) ? new URL(hubUrl) : undefined;
+  if (url?.username || url?.password) {
+    const facts = { got: `a user's name or password for ${url.host}`, expected: 'a URL without' };
+    throw new SternaError('bad-input', 'hubUrl', facts);
+  }
   if (url && /^https?:$/.test(url.protocol) && !url.search && !url.hash) return url.href.replace(/\/+$/, '');
   throw new SternaError('bad-input', 'hubUrl', { got: String(hubUrl), expected: 'the address of a hub' });
 }

@@ -2,12 +2,12 @@
 import { countParameters } from './config';
 import type { SternaError } from './errors';
 import { findModel, type KeptDescription, storedTextSize } from './loader';
-import type { StoredModel } from './manifest';
 import type { KernelName } from './memory';
 import { checkOptions, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { exactTables, storedSize } from './parts';
 import { createReport } from './progress';
 import type { Inspection, LoadRequest } from './protocol';
+import type { StoredModel } from './store-manifest';
 import { EXACT, exactBytesMissing, RECORD_BYTES } from './weights';
 
 /**
@@ -36,7 +36,7 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
   const how = { kernel: 'dot16' as KernelName, threads, shared: here.shared, mostBytes: Number.POSITIVE_INFINITY };
   const tables = (model?.description as KeptDescription | undefined)?.tables ?? wanted;
   const { plan, parts } = layOut(description, checked, how, RECORD_BYTES, tables);
-  if (!memoryIsGiven(plan.bytes)) obstacles.push(`memory: the browser does not give ${inGb(plan.bytes)}`);
+  if (!memoryIsGiven(plan.bytes)) obstacles.push(`memory: the browser does not give ${inWords(plan.bytes)}`);
 
   const needsExact = tables === 'int8' && wanted === 'bf16';
   const exact = needsExact || model?.extra[EXACT] ? exactTables(parts) : [];
@@ -46,7 +46,9 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
     await store.needRoom(missing, description.name).catch((error: SternaError) => {
       if (error.code !== 'quota') throw error;
       const { got } = error;
-      obstacles.push(`storage: ${inGb(missing)} are needed, ${typeof got === 'number' ? inGb(got) : got} are free`);
+      obstacles.push(
+        `storage: ${inWords(missing)} are needed, ${typeof got === 'number' ? inWords(got) : got} are free`,
+      );
     });
   }
   return {
@@ -65,7 +67,8 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
   };
 }
 
-const inGb = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
+const inWords = (bytes: number): string =>
+  bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 
 /** Bytes of the files that no record has been made of. */
 const bytesMissing = ({ complete, records }: StoredModel, all: number): number =>

@@ -4,11 +4,11 @@
  */
 import { createXXHash64 } from 'hash-wasm';
 import { countParameters } from './config';
-import { type Described, type Description, describe, type TextFiles, versionOf } from './describe';
-import { SternaError } from './errors';
+import { type Described, type Description, describe, type TextFiles, textVersionOf, versionOf } from './describe';
+import { stopTokensOf } from './end-of-turn';
+import { type ErrorCode, SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
-import type { StoredModel } from './manifest';
 import { ABORT, createMemory, REQUEST } from './memory';
 import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
@@ -20,6 +20,7 @@ import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
 import { writeRopeTables } from './rope';
 import { openStore, type Store } from './store';
 import { withFreeLock, withLock } from './store-lock';
+import type { StoredModel } from './store-manifest';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
 import {
@@ -45,8 +46,6 @@ export interface LoadedModel {
   words: Int32Array;
 }
 
-/** Turns end with one of these in one family or another; config files often name only one of a model's several. */
-const END_OF_TURN = ['<|eot_id|>', '<|end_of_text|>', '<|endoftext|>', '<|im_end|>', '<|end|>', '<|eom_id|>', '</s>'];
 const WARM_UP_MS = 60;
 /** What the store keeps of a model beside its weights: also the form of its tables, and the byte order once it is known. */
 export interface KeptDescription extends Description {
@@ -62,9 +61,12 @@ export interface Found extends Omit<Described, 'heads'> {
   store: Store | undefined;
 }
 
+/** A server that is down, a repository that is gone, or holds no or several models now: no reason to refuse what is here. */
+const UNUSABLE: ErrorCode[] = ['offline', 'download', 'bad-file', 'bad-input'];
+
 /**
- * Finds out what a source holds. The store answers for what it has of the source's present version, and for a source
- * that cannot be reached.
+ * Finds out what a source holds. The store answers for what it has of the source's present version, and with its newest
+ * whole model for a source that cannot be reached or has no weights to choose.
  * @throws SternaError `offline` if neither can tell; as describe() and the origin do
  */
 export async function findModel(
@@ -80,12 +82,14 @@ export async function findModel(
     report.retry(file, `${reason} (try ${attempt} of ${tries})`),
   ).catch((error: SternaError) => error);
   const origin = opened instanceof Error ? undefined : opened;
-  // a hub that is down, or a repository that is gone, is no reason to refuse what is here
-  if (opened instanceof Error && opened.code !== 'offline' && opened.code !== 'download') throw opened;
-  const model = await store?.find(key, origin && (await versionOf(origin)));
-  const known = store && model && (origin || model.complete) ? await readDescription(store, model) : undefined;
-  if (known) return { ...known, heads: undefined, origin, key, store };
-  if (opened instanceof Error) throw opened;
+  const version = store && origin && (await versionOf(origin).catch((error: SternaError) => error));
+  const trouble = [opened, version].find((one) => one instanceof Error);
+  if (trouble && !UNUSABLE.includes(trouble.code)) throw trouble;
+  const model = await store?.find(key, version instanceof Error ? undefined : version);
+  const known = store && model && (!trouble || model.complete) ? await readDescription(store, model) : undefined;
+  const isCurrent = trouble || !origin || known?.description.textVersion === (await textVersionOf(origin));
+  if (known && isCurrent) return { ...known, heads: undefined, origin, key, store };
+  if (trouble || opened instanceof Error) throw trouble;
   return { ...(await describe(opened, signal, report)), origin, key, store };
 }
 
@@ -193,7 +197,6 @@ export async function loadModel(
     loadTimes: times,
     defaults: description.defaults,
   };
-  report('ready', '', fileBytes, fileBytes);
   const stopTokens = stopTokensOf(config.eos, tokenizer);
   return { info, memory, shared, pool, tokenizer, chatTemplate, stopTokens, words };
 }
@@ -239,16 +242,16 @@ async function fillFrom(
   const layout = layOut(description, options, how, RECORD_BYTES, tables);
   const { plan, parts, staging } = layout;
   const exact = tables === 'int8' && wanted === 'bf16' ? exactTables(parts) : [];
-  const lacksText = stored && found.text && found.heads && (await store?.readText(stored)) === undefined;
-  if (!alone && (lacksText || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
-  if (lacksText) await store?.writeText(stored, JSON.stringify(found.text));
+  const renews = stored !== undefined && found.heads !== undefined && !(await hasTexts(store!, stored, found));
+  if (!alone && (renews || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
+  if (renews) await renew(store!, stored, found);
   if (loading.memory?.buffer.byteLength !== plan.bytes) loading.memory = createMemory(plan.bytes, shared);
   const { memory } = loading;
   const bytes = storedSize(parts) + storedSize(exact) + (stored?.text?.bytes ?? storedTextSize(found.text));
   if (store && bytes > (stored?.bytes ?? 0)) await store.needRoom(bytes - (stored?.bytes ?? 0), description.name);
   const model = stored ?? (store && (await begin(loading, store, bytes, tables)));
   const kept = store && model && { store, model };
-  if (alone) found.text = undefined; // kept, and the tokenizer made of it: it is large, and now the weights need memory
+  if (alone) found.text = undefined; // it is in the store and in the tokenizer: 30 MB of heap for Llama 3
   const order = options.i2sOrder === 'auto' ? (model?.description as KeptDescription)?.i2sOrder : options.i2sOrder;
 
   const kernels = instantiateKernels(choice.module, memory);
@@ -294,6 +297,19 @@ async function fillFrom(
   return { layout, memory, packer, order, kept, fromStore };
 }
 
+/** Whether what is stored beside the weights is what the source has now, and whole. */
+async function hasTexts(store: Store, stored: StoredModel, { description, text }: Found): Promise<boolean> {
+  if ((stored.description as KeptDescription).textVersion !== description.textVersion) return false;
+  return text === undefined || (await store.readText(stored)) !== undefined;
+}
+
+/** Replaces all but the weights. */
+async function renew(store: Store, stored: StoredModel, { description, text }: Found): Promise<void> {
+  const { tables, i2sOrder } = stored.description as KeptDescription;
+  stored.description = { ...description, tables, ...(i2sOrder ? { i2sOrder } : {}) } satisfies KeptDescription;
+  await store.writeText(stored, text ? JSON.stringify(text) : '');
+}
+
 /** Bytes of the tokenizer files in the store. */
 export const storedTextSize = (text: TextFiles | undefined): number =>
   text ? new TextEncoder().encode(JSON.stringify(text)).length : 0;
@@ -325,12 +341,4 @@ async function warmUp({ run, plan }: Pool): Promise<void> {
     await run(rows(1), 0);
     await run(rows(most), most - 1);
   } while (performance.now() < end);
-}
-
-/** Every token that ends a turn: those the configuration names, and those of the vocabulary that are known to. */
-function stopTokensOf(eos: number[], tokenizer: Tokenizer | undefined): Set<number> {
-  const known = END_OF_TURN.map((token) => tokenizer?.idOf(token)).filter(
-    (id) => id !== undefined && tokenizer?.special(id),
-  );
-  return new Set([...eos, ...(known as number[])]);
 }

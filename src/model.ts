@@ -329,6 +329,9 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
     const { info, memory } = await abortable(signal, (id) => api.load(id, request, report), onAbort);
     if (signal?.aborted) throw aborted;
     engine.share(memory);
+    const { file: bytes } = info.bytes;
+    onProgress?.({ phase: 'ready', file: '', loaded: bytes, total: bytes, rate: 0 }); // none of the others comes after it
+    loading = false;
     return {
       info,
       tokenize: async (text, tokenizeOptions) => {

@@ -26,7 +26,7 @@ export interface Folder {
   address: string;
   /** Names the source whatever its version: `hub:https://huggingface.co/owner/name@main`, `url:https://...`; '' for files. */
   key: string;
-  /** Changes when the files change: the commit; for a URL the ETag or date and the size of the weights; '' for files. */
+  /** The commit; '' for a URL and for files, which have none. `versionOf` (describe.ts) makes the version of a model. */
   version: string;
   /** All files; undefined where the origin cannot list them (URL). */
   files: Listing[] | undefined;
@@ -40,7 +40,7 @@ export interface Folder {
 
 /** An opened source. `open`, `text` and `json` end with the signal that it was opened with. */
 export interface Origin extends Omit<Folder, 'bytes'> {
-  /** Bytes of the text files read so far. */
+  /** Bytes of the text files read so far, each counted once. */
   readonly textBytes: number;
   /** A whole text file; undefined if there is none. Throws `bad-file` if it is not UTF-8. */
   text(path: string): Promise<string | undefined>;
@@ -56,8 +56,8 @@ export interface Opening {
 }
 
 /**
- * Opens a source: resolves the revision of a repository to its commit and lists it, asks a web server for the size and
- * version of the weights. `report` hears of each failed try; `patience` is for tests.
+ * Opens a source: resolves the revision of a repository to its commit and lists it, asks a web server for the
+ * first weight file. `report` hears of each failed try; `patience` is for tests.
  * @throws SternaError `bad-input` (no source), `offline` (no server answers), `download` (it refuses), `aborted`
  */
 export async function openOrigin(
@@ -68,10 +68,10 @@ export async function openOrigin(
 ): Promise<Origin> {
   const opening = { signal, report, patience };
   const { bytes, ...folder } = await openFolder(source, opening);
-  let textBytes = 0;
+  const textBytes = new Map<string, number>();
   const text = async (path: string): Promise<string | undefined> => {
     const content = await bytes(path);
-    textBytes += content?.length ?? 0;
+    textBytes.set(path, content?.length ?? 0);
     return content && decode(content, path);
   };
   const json = async (path: string): Promise<unknown | undefined> => {
@@ -83,7 +83,7 @@ export async function openOrigin(
     text,
     json,
     get textBytes() {
-      return textBytes;
+      return [...textBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
     },
   };
 }

@@ -16,7 +16,7 @@ import {
   scaleName,
   tensorNames,
 } from './names';
-import type { TensorInfo, WeightFile } from './tensors';
+import { blockOf, scaleGroup, type TensorInfo, type WeightFile } from './tensors';
 
 /** What a tensor is to the plan. */
 export type Place =
@@ -57,28 +57,8 @@ const FLOATS = ['BF16', 'F16', 'F32'];
 const TABLES = [...FLOATS, 'Q8_0', 'Q6_K', 'Q4_K', 'Q4_0'];
 const TERNARY = ['U8', 'I2_S', 'TQ1_0', 'TQ2_0', 'Q2_0', ...FLOATS];
 
-/** Elements and bytes of a block of each type. */
-const BLOCKS: Record<string, readonly [elements: number, bytes: number]> = {
-  U8: [1, 1],
-  BF16: [1, 2],
-  F16: [1, 2],
-  F32: [1, 4],
-  I2_S: [4, 1],
-  TQ1_0: [256, 54],
-  TQ2_0: [256, 66],
-  Q8_0: [32, 34],
-  Q6_K: [256, 210],
-  Q4_K: [256, 144],
-  Q4_0: [32, 18],
-};
-
 /** Bytes of a base-3 row: 16 for 80 columns. */
 export const base3Bytes = (cols: number): number => Math.ceil(cols / 80) * 16;
-
-/** Columns to a scale of a Q2_0 tensor: its blocks are 2 bytes and 2 bits an element. */
-function q2Group({ shape, begin, end }: TensorInfo): 64 | 128 {
-  return (end - begin) * 64 === product(shape) * 18 ? 64 : 128;
-}
 
 const product = (shape: number[]): number => shape.reduce((a, b) => a * b, 1);
 
@@ -248,8 +228,8 @@ function cut(
   if (place.kind === 'gain' || place.kind === 'ropeFactors')
     return [{ ...part, units: 1, unitBytes: whole, storedBytes: cols * 4 }];
   if (place.kind === 'scale') return [{ ...part, units: 1, unitBytes: whole, storedBytes: 4 }];
-  const group = type === 'Q2_0' ? q2Group(tensor) : 0;
-  const [elements, bytes] = BLOCKS[type] ?? [group, 2 + group / 4];
+  const group = type === 'Q2_0' ? scaleGroup(tensor) : 0;
+  const [elements, bytes] = blockOf(tensor);
   const blockColumns = type === 'I2_S' ? 1 : elements;
   if (cols % blockColumns !== 0) {
     const facts = { file: path, got: cols, expected: `a multiple of ${blockColumns}` };

@@ -76,10 +76,10 @@ export interface LoadOptions {
 /** What a source holds and what it would cost, found out before anything large is downloaded. */
 export interface Inspection {
   name: string;
-  /** The commit or other version of the source; empty for picked files. */
+  /** A digest of what the source says of the files that the model is read from (no commit); empty for picked files. */
   version: string;
   config: ModelConfig;
-  /** How the weights are written, in words: `HF packed safetensors`, `GGUF I2_S`, ... */
+  /** How the weights are written: `packed safetensors`, `float safetensors, quantised here`, or `GGUF I2_S` and the like. */
   format: string;
   parameters: number;
   /** Bytes of all files that a load reads. */
@@ -216,9 +216,9 @@ export interface LoadTimes {
 /** What runs, and why. */
 export interface ModelInfo {
   name: string;
-  /** The commit's content or the file's version; empty for picked files. */
+  /** As in `Inspection`: a digest, empty for picked files. */
   version: string;
-  /** How the weights are written, in words. */
+  /** How the weights are written, as in `Inspection`. */
   format: string;
   /** Whether the weights came from the browser's storage, and whether they are there now. */
   cached: { before: boolean; now: boolean };

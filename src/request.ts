@@ -25,8 +25,14 @@ export const defaultPatience: Patience = {
   stall: 30_000,
 };
 
-/** A server that does not answer is asked but twice at the start: a cached model should not wait for it. */
-export const firstContact = (patience: Patience): Patience => ({ ...patience, unreachableTries: 2 });
+/** A server that is down, busy or silent is asked but twice at the start: a cached model should not wait for it. */
+export const firstContact = (patience: Patience): Patience => ({
+  ...patience,
+  tries: 2,
+  unreachableTries: 2,
+  longestRetryAfter: Math.min(patience.longestRetryAfter, 4000),
+  stall: Math.min(patience.stall, 8000),
+});
 
 /** Text files are tokenizers and configurations; none is longer than this. */
 export const MOST_TEXT_BYTES = 256 * 2 ** 20;

@@ -1,4 +1,6 @@
 import { SternaError, shown } from './errors';
+import { isObject, type Json } from './json';
+import type { TensorInfo } from './tensors';
 
 /** Bytes of one element of each data type that the format knows in whole bytes. */
 const elementBytes = {
@@ -21,21 +23,10 @@ const elementBytes = {
   C64: 8,
 } as const;
 
-export type Dtype = keyof typeof elementBytes;
-
-/** One tensor of a file: row-major, little-endian. `begin` and `end` are byte offsets from the start of the data. */
-export interface TensorInfo {
-  name: string;
-  dtype: Dtype;
-  shape: number[];
-  begin: number;
-  end: number;
-}
-
 /** What a safetensors file says about itself. */
 export interface SafetensorsHeader {
   /** In the order of their data. Together they cover the data without gap or overlap. */
-  tensors: Map<string, TensorInfo>;
+  tensors: TensorInfo[];
   /** File offset of the data: the 8 bytes of the header's length and the header itself. */
   dataStart: number;
   metadata: Map<string, string>;
@@ -48,10 +39,6 @@ const mostDims = 8;
 
 function bad(file: string, message: string, got: string | number, expected: string | number): SternaError {
   return new SternaError('bad-file', message, { file, got, expected });
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isSize(value: unknown): value is number {
@@ -91,7 +78,7 @@ export function parseHeader(bytes: Uint8Array, fileSize: number, file: string): 
   const tensors: TensorInfo[] = [];
   for (const [name, value] of Object.entries(json)) {
     if (name !== '__metadata__') {
-      if (tensors.push(readTensor(name, value, file)) > mostTensors) {
+      if (tensors.push(readTensor(name, value, dataStart, file)) > mostTensors) {
         throw bad(file, 'too many tensors', Object.keys(json).length, `at most ${mostTensors}`);
       }
       continue;
@@ -103,17 +90,20 @@ export function parseHeader(bytes: Uint8Array, fileSize: number, file: string): 
     }
   }
   tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
-  let end = 0;
+  let end = dataStart;
   for (const { name, begin, end: next } of tensors) {
-    if (begin !== end) throw bad(file, `tensor ${name.slice(0, 100)} leaves a hole or overlaps another`, begin, end);
+    if (begin !== end) {
+      const what = `tensor ${name.slice(0, 100)} leaves a hole or overlaps another`;
+      throw bad(file, what, begin - dataStart, end - dataStart);
+    }
     end = next;
   }
-  if (dataStart + end > fileSize) throw bad(file, 'truncated', fileSize, dataStart + end);
-  if (dataStart + end < fileSize) throw bad(file, 'more bytes than its tensors have', fileSize, dataStart + end);
-  return { tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])), dataStart, metadata };
+  if (end > fileSize) throw bad(file, 'truncated', fileSize, end);
+  if (end < fileSize) throw bad(file, 'more bytes than its tensors have', fileSize, end);
+  return { tensors, dataStart, metadata };
 }
 
-function parseJson(bytes: Uint8Array, file: string): Record<string, unknown> {
+function parseJson(bytes: Uint8Array, file: string): Json {
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
@@ -125,7 +115,7 @@ function parseJson(bytes: Uint8Array, file: string): Record<string, unknown> {
   return json;
 }
 
-function readTensor(name: string, value: unknown, file: string): TensorInfo {
+function readTensor(name: string, value: unknown, dataStart: number, file: string): TensorInfo {
   const what = `tensor ${name.slice(0, 100)}`;
   if (!isObject(value)) throw bad(file, what, shown(value), 'an object');
   const { dtype, shape, data_offsets: offsets } = value;
@@ -139,9 +129,9 @@ function readTensor(name: string, value: unknown, file: string): TensorInfo {
   if (!isSize(begin) || !isSize(end) || begin > end) {
     throw bad(file, `${what}: bad data_offsets`, shown(offsets), 'begin and end');
   }
-  let size: number = elementBytes[dtype as Dtype];
+  let size: number = elementBytes[dtype as keyof typeof elementBytes];
   for (const dim of shape) size *= dim;
   // A product beyond 2^53 may have lost bits, but not its size: it cannot equal a difference of safe integers.
   if (size !== end - begin) throw bad(file, `${what}: bytes do not match dtype and shape`, end - begin, size);
-  return { name, dtype: dtype as Dtype, shape, begin, end };
+  return { name, type: dtype, shape, begin: dataStart + begin, end: dataStart + end };
 }

@@ -76,9 +76,11 @@ export async function opfsBackend(database: UseStore): Promise<Backend | undefin
     async hasRoom(bytes) {
       // Beside the models' folders: what a crash leaves is removed as records without a manifest are.
       const [place, name] = [await top(), crypto.randomUUID()];
-      const handle = await place.getFileHandle(name, { create: true });
       try {
+        const handle = await place.getFileHandle(name, { create: true });
         return !isSync(handle) || (await canGrow(handle, bytes));
+      } catch (error) {
+        return !named(error, 'QuotaExceededError'); // other trouble tells nothing
       } finally {
         await place.removeEntry(name).catch(() => {});
       }
@@ -114,9 +116,6 @@ async function canGrow(handle: SyncFileHandle, bytes: number): Promise<boolean> 
   try {
     file.truncate(bytes);
     return file.getSize() === bytes; // Chromium's private windows do not throw
-  } catch (error) {
-    if (named(error, 'QuotaExceededError')) return false;
-    throw error;
   } finally {
     file.close();
   }

@@ -13,10 +13,10 @@ import {
   storeIn,
 } from '../e2e/store-host';
 import type { SternaError } from './errors';
-import type { NewModel, StoredModel } from './manifest';
 import { openStore, type Store } from './store';
 import type { BackendName } from './store-backend';
 import { withLock } from './store-lock';
+import type { NewModel, StoredModel } from './store-manifest';
 
 const host = startHost();
 afterAll(() => host.worker.terminate());

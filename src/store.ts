@@ -6,7 +6,6 @@
  */
 import { createStore, delMany, get, promisifyRequest, setMany, type UseStore } from 'idb-keyval';
 import { SternaError } from './errors';
-import { checkManifest, FORMAT, type NewModel, type StoredModel, type StoredRecord, sealOf } from './manifest';
 import {
   type Backend,
   type BackendName,
@@ -18,6 +17,7 @@ import {
 } from './store-backend';
 import { sha256, xxh64 } from './store-hash';
 import { withFreeLock } from './store-lock';
+import { checkManifest, FORMAT, type NewModel, type StoredModel, type StoredRecord, sealOf } from './store-manifest';
 import { opfsBackend } from './store-opfs';
 
 export interface StoredSummary

@@ -2,11 +2,9 @@
  * What a tokenizer.json has to look like before `@huggingface/tokenizers` gets it: the library trusts its file, and
  * stumbles, or never returns, where a field is not what it expects.
  */
-import { limits } from './config';
 import { SternaError } from './errors';
+import { isObject, type Json } from './json';
 import type { SpecialToken } from './tokenizer';
-
-export type Json = Record<string, unknown>;
 
 /** What is read of tokenizer.json; the rest is for the library. */
 export interface TokenizerFile {
@@ -15,6 +13,8 @@ export interface TokenizerFile {
   [part: string]: unknown;
 }
 
+/** As many ids as a model may have. */
+const mostIds = 1_000_000;
 /** Characters of all added tokens together: each is an object of the library. */
 const mostAddedText = 2 ** 18;
 const longestPattern = 4096;
@@ -24,12 +24,10 @@ const mostRepeats = 3;
 const mostGrowth = 64;
 const mostSteps = 16;
 
-export const isRecord = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 export const kindOf = (value: unknown) => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value);
-const isId = (value: unknown) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < limits.vocab;
+const isId = (value: unknown) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < mostIds;
 const isAddedToken = (value: unknown): value is Json & { id: number; content: string } =>
-  isRecord(value) && isId(value.id) && typeof value.content === 'string' && value.content !== '';
+  isObject(value) && isId(value.id) && typeof value.content === 'string' && value.content !== '';
 const isMerge = (value: unknown) =>
   typeof value === 'string' ||
   (Array.isArray(value) && value.length === 2 && value.every((x) => typeof x === 'string'));
@@ -44,19 +42,19 @@ export function checkTokenizerFile(json: unknown, file: string): TokenizerFile {
     if (!ok) throw new SternaError('bad-file', `bad ${field}`, { file, expected, got: kindOf(value) });
   };
   const only = (field: string, part: unknown, type: string) => {
-    const got = isRecord(part) ? shortly(part.type) : kindOf(part);
+    const got = isObject(part) ? shortly(part.type) : kindOf(part);
     if (got !== type) throw new SternaError('unsupported', `${field} of this kind`, { file, expected: type, got });
   };
-  need(isRecord(json), 'tokenizer', 'an object', json);
+  need(isObject(json), 'tokenizer', 'an object', json);
   const { model, decoder, added_tokens = [], normalizer = null, pre_tokenizer = null, ...rest } = json as Json;
-  need(isRecord(model), 'model', 'an object', model);
+  need(isObject(model), 'model', 'an object', model);
   only('model.type', model, 'BPE');
-  const pieces = isRecord(decoder) && decoder.type === 'Sequence' && (model as Json).byte_fallback === true;
+  const pieces = isObject(decoder) && decoder.type === 'Sequence' && (model as Json).byte_fallback === true;
   if (!pieces) only('decoder.type', decoder, 'ByteLevel');
   else checkPieceDecoder(decoder, file);
   const { vocab, merges, unk_token: unknown } = model as Json;
-  const ids = `whole numbers from 0 to ${limits.vocab - 1}`;
-  need(isRecord(vocab), 'model.vocab', 'an object', vocab);
+  const ids = `whole numbers from 0 to ${mostIds - 1}`;
+  need(isObject(vocab), 'model.vocab', 'an object', vocab);
   need(Object.values(vocab as Json).every(isId), 'model.vocab', ids, 'something else');
   need(Array.isArray(merges) && merges.every(isMerge), 'model.merges', 'an array of pairs', merges);
   need(Array.isArray(added_tokens) && added_tokens.every(isAddedToken), 'added_tokens', '{id, content}s', added_tokens);
@@ -98,10 +96,10 @@ function unbounded(part: string, got: string | number, expected: string, file: s
 const pieceDecoders = ['Replace', 'ByteFallback', 'Fuse', 'Strip'];
 
 function checkPieceDecoder({ decoders }: Json, file: string): void {
-  const all = (Array.isArray(decoders) ? decoders : []).map((one: unknown) => (isRecord(one) ? one : {}));
+  const all = (Array.isArray(decoders) ? decoders : []).map((one: unknown) => (isObject(one) ? one : {}));
   const types = all.map(({ type }) => shortly(type));
   const [blanks = {}] = all;
-  const plain = blanks.content === ' ' && isRecord(blanks.pattern) && blanks.pattern.String === '▁';
+  const plain = blanks.content === ' ' && isObject(blanks.pattern) && blanks.pattern.String === '▁';
   const wanted = pieceDecoders.slice(0, types.length);
   if (plain && types.length > 2 && types.join() === wanted.join()) return;
   const facts = { file, expected: `${pieceDecoders.join(', ')} of "▁"`, got: types.slice(0, 8).join(', ') || 'none' };
@@ -116,12 +114,12 @@ function checkSteps(part: string, listKey: string, step: unknown, file: string):
   if (step === null) return 1;
   const bad = (field: string, got: unknown, expected: string) =>
     new SternaError('bad-file', `bad ${part} ${field}`, { file, got: shortly(got), expected });
-  if (!isRecord(step)) throw bad('step', step, 'an object');
+  if (!isObject(step)) throw bad('step', step, 'an object');
   const steps = step.type === 'Sequence' ? (step[listKey] ?? []) : [step];
   if (!Array.isArray(steps) || steps.length > mostSteps) throw bad(listKey, steps, `at most ${mostSteps} steps`);
   let growth = 1;
   for (const one of steps as unknown[]) {
-    if (!isRecord(one) || one.type === 'Sequence') throw bad('step', one, 'an object, and no Sequence in a Sequence');
+    if (!isObject(one) || one.type === 'Sequence') throw bad('step', one, 'an object, and no Sequence in a Sequence');
     const { type, pattern, length } = one;
     for (const key of ['content', 'prepend', 'replacement', 'str_rep', 'behavior', 'prepend_scheme']) {
       const text = one[key];
@@ -139,7 +137,7 @@ function checkSteps(part: string, listKey: string, step: unknown, file: string):
 }
 
 function checkPattern(pattern: unknown, part: string, file: string): void {
-  const { Regex: regex, String: text } = isRecord(pattern) ? pattern : {};
+  const { Regex: regex, String: text } = isObject(pattern) ? pattern : {};
   if (typeof regex !== 'string' && (regex !== undefined || typeof text !== 'string')) {
     throw new SternaError('bad-file', `bad ${part} pattern`, {
       file,

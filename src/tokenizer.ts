@@ -4,7 +4,8 @@
  */
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { SternaError } from './errors';
-import { checkTokenizerFile, isRecord, type Json, kindOf } from './tokenizer-file';
+import { isObject, type Json } from './json';
+import { checkTokenizerFile, kindOf } from './tokenizer-file';
 
 /** A control token: its text in a prompt may mean the token, never the letters, and it has no text in an answer. */
 export interface SpecialToken {
@@ -69,8 +70,8 @@ function bytesOfPiece(token: string): Uint8Array {
 
 /** The name that tokenizer_config.json gives a token: a string, or an object with `content`; undefined if none. */
 function tokenName(config: unknown, key: string, file: string): string | undefined {
-  const value = isRecord(config) ? config[key] : undefined;
-  const name = isRecord(value) ? value.content : value;
+  const value = isObject(config) ? config[key] : undefined;
+  const name = isObject(value) ? value.content : value;
   if (name === undefined || name === null) return undefined;
   if (typeof name !== 'string')
     throw new SternaError('bad-file', `bad ${key}`, { file, expected: 'a string', got: kindOf(name) });
@@ -89,7 +90,7 @@ export function createTokenizer(
   files = { tokenizer: 'tokenizer.json', config: 'tokenizer_config.json' },
 ): Tokenizer {
   const file = checkTokenizerFile(json, files.tokenizer);
-  if (config !== undefined && !isRecord(config)) {
+  if (config !== undefined && !isObject(config)) {
     throw new SternaError('bad-file', 'not an object', {
       file: files.config,
       expected: 'an object',
@@ -111,7 +112,7 @@ export function createTokenizer(
     first = parsing.encode('').ids[0];
     parsing.post_processor = null;
     // The library made its own tables of these, and keeps them all the same: half of the memory that it takes.
-    Object.assign(file.model as Json, { vocab: {}, merges: [] });
+    Object.assign(file.model as object, { vocab: {}, merges: [] });
     Object.assign(parsing.model ?? {}, { merges: [] });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -69,19 +69,23 @@ const fixed = (status: number, headers: Record<string, string | number>, body: s
 };
 
 describe('a folder on a server', () => {
-  test('tells its version by the weights, with one byte of them, and keeps to that', async () => {
+  test('tells the state of its weights, with one byte of them, and keeps to that', async () => {
     const modified = 'Mon, 02 Nov 2026 10:00:00 GMT';
-    for (const [headers, version] of [
-      [{ ETag: 'W/"v1"', 'Last-Modified': modified }, `"v1" ${weights.length}`],
-      [{ 'Last-Modified': modified }, `${modified} ${weights.length}`],
-      [{}, ` ${weights.length}`],
+    for (const [headers, tag] of [
+      [{ ETag: 'W/"v1"', 'Last-Modified': modified }, '"v1"'],
+      [{ 'Last-Modified': modified }, modified],
+      [{}, undefined],
     ] as const) {
       routes.set('/model/model.safetensors', ranged(weights, { headers }));
-      expect(await openUrl(`${base}/model`)).toMatchObject({
+      const origin = await openUrl(`${base}/model`);
+      const opened = await origin.open('model.safetensors');
+      expect([opened?.size, opened?.tag]).toEqual([weights.length, tag]);
+      expect(await origin.open('model.safetensors')).toBe(opened);
+      expect(origin).toMatchObject({
         name: 'model',
         address: `${base}/model/`,
         key: `url:${base}/model/`,
-        version,
+        version: '',
         files: undefined,
         file: undefined,
       });
@@ -94,12 +98,14 @@ describe('a folder on a server', () => {
     routes.set('/model/model.safetensors', ranged(weights, { headers: { ETag: '"v2"' } }));
     const error = await failure(() => source!.read(0, 10, never));
     expect(error).toMatchObject({ code: 'download', got: 'ETag "v2"', expected: '"v1"' });
-  });
 
-  test('or by the list of their parts; without either it has none', async () => {
-    expect((await openUrl(`${base}/model`)).version).toBe('');
-    routes.set('/model/model.safetensors.index.json', ranged(new Uint8Array(300), { headers: { ETag: '"i"' } }));
-    expect((await openUrl(`${base}/model`)).version).toBe('"i" 300');
+    routes.set('/model/model.safetensors', ranged(weights, { headers: { 'Last-Modified': modified } }));
+    const dated = await (await folder()).open('model.safetensors');
+    expect(same(await dated!.read(0, 10, never), weights.subarray(0, 10))).toBe(true);
+    const later = 'Mon, 02 Nov 2026 10:00:01 GMT';
+    routes.set('/model/model.safetensors', ranged(weights, { headers: { 'Last-Modified': later } }));
+    const other = await failure(() => dated!.read(0, 10, never));
+    expect(other).toMatchObject({ code: 'download', got: `Last-Modified ${later}`, expected: modified });
   });
 
   test('gives files in ranges', async () => {
@@ -180,6 +186,7 @@ describe('a folder on a server', () => {
 describe('one weight file on a server', () => {
   test.each([
     ['/model/tiny.gguf', 'tiny.gguf'],
+    ['/model/TINY.GGUF', 'TINY.GGUF'],
     ['/model/tiny%20%231.safetensors?key=1', 'tiny #1.safetensors'],
   ])('%s', async (path, file) => {
     const url = base + path;
@@ -188,9 +195,9 @@ describe('one weight file on a server', () => {
     const origin = await openUrl(url);
     expect(origin).toMatchObject({
       name: file,
-      address: url,
-      key: `url:${url}`,
-      version: `"g" ${weights.length}`,
+      address: url.replace('?key=1', ''),
+      key: `url:${url.replace('?key=1', '')}`,
+      version: '',
       file,
     });
     expect(same(await (await origin.open(file))!.read(0, MB, never), weights.subarray(0, MB))).toBe(true);
@@ -282,6 +289,16 @@ describe('a faulty server', () => {
     expect(events).toMatchObject([{ attempt: 2, tries: 2 }]);
   });
 
+  test('whose weights are refused or silent at the start: two tries', async () => {
+    routes.set('/model/model.safetensors', fixed(503, {}, ''));
+    expect(await failure(() => openUrl(`${base}/model`))).toMatchObject({ code: 'download', expected: 'HTTP 206' });
+    expect(requests).toHaveLength(2);
+    routes.set('/model/model.safetensors', () => {});
+    const opening = openOrigin({ url: `${base}/model` }, never, undefined, { ...hasty, stall: 50 });
+    expect(await failure(() => opening)).toMatchObject({ code: 'download', got: 'nothing for 0.05 s' });
+    expect(requests).toHaveLength(4);
+  });
+
   test('that never answers', async () => {
     routes.set('/model/config.json', () => {});
     const origin = await openOrigin({ url: `${base}/model` }, never, undefined, { ...hasty, tries: 2, stall: 50 });
@@ -295,6 +312,22 @@ describe('a faulty server', () => {
       expect(await failure(() => openUrl(url))).toMatchObject({ code: 'bad-input', got: url });
     },
   );
+});
+
+test('a query is sent, and in no address, key or error; a user in the URL is refused', async () => {
+  const signed = `${base}/model?X-Amz-Signature=s3cret`;
+  const origin = await openUrl(signed);
+  expect(requests[0]?.url).toContain('s3cret');
+  expect(origin).toMatchObject({ address: `${base}/model/`, key: `url:${base}/model/` });
+  routes.set('/model/w', fixed(401, {}, ''));
+  expect((await failure(() => origin.open('w'))).message).not.toContain('s3cret');
+  requests.length = 0;
+  for (const user of ['someone:s3cret@', 's3cret@', ':s3cret@']) {
+    const error = await failure(() => openUrl(base.replace('//', `//${user}`)));
+    expect(error).toMatchObject({ code: 'bad-input', expected: 'a URL without' });
+    expect(error.message).not.toContain('s3cret');
+  }
+  expect(requests).toEqual([]);
 });
 
 test('abort while waiting for an answer', async () => {

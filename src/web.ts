@@ -1,10 +1,11 @@
 /** A folder on a web server, or one weight file in it. Nothing can be listed there: files are asked for by name. */
-import { parseContentRange, type RemoteFile, remoteSource } from './download';
+import { type ByteSource, etagOf, parseContentRange, remoteSource } from './download';
 import { SternaError } from './errors';
 import type { Folder, Opening } from './origin';
 import { ask, type Call, firstContact, joinPieces, MOST_TEXT_BYTES, refusal, withRetries } from './request';
+import { isGguf } from './weight-files';
 
-/** The files that tell the version of a folder: the weights, or the list of their parts. */
+/** Asked for at first in a folder: the weights, or the list of their parts. */
 const WEIGHTS = ['model.safetensors', 'model.safetensors.index.json'];
 
 /** What one byte of a file tells of it. */
@@ -18,8 +19,8 @@ interface Probe {
 
 /**
  * Opens a URL: a folder, with or without trailing slash, or a file of it that ends with .gguf or .safetensors. The query
- * is sent with every request.
- * @throws SternaError `bad-input` for another address, and as `openOrigin`
+ * is sent with every request, and told to nobody else: it may be a signature.
+ * @throws SternaError `bad-input` for another address or one with a user's name, and as `openOrigin`
  */
 export async function openWeb(url: string | URL, { signal, report, patience }: Opening): Promise<Folder> {
   const { folder, file } = parseAddress(url);
@@ -30,40 +31,41 @@ export async function openWeb(url: string | URL, { signal, report, patience }: O
   };
   const callFor = (path: string): Call => ({ file: path, patience, report });
 
-  async function open(path: string, call = callFor(path)): Promise<(RemoteFile & Probe) | null> {
-    const found = await probe(urlOf(path), call, signal);
+  // What a file was when it was first asked for: what is read later must be the same.
+  const known = new Map<string, ByteSource>();
+  async function open(path: string, call = callFor(path)): Promise<ByteSource | null> {
+    const found = known.has(path) ? null : await probe(urlOf(path), call, signal);
     // The narrow Accept keeps development servers from answering a missing file with their index page.
     const headers = { Accept: 'application/octet-stream' };
-    return found && { ...callFor(path), url: urlOf(path), headers, ...found };
+    if (found) known.set(path, remoteSource({ ...callFor(path), url: urlOf(path), headers, ...found }));
+    return known.get(path) ?? null;
   }
 
-  // The weights are asked for at once, for the version, and kept: what is read later must be of this version.
-  let weights: (RemoteFile & Probe) | null = null;
+  // The first of these that is there shows whether the server can be reached.
   for (const path of file === undefined ? WEIGHTS : [file]) {
-    weights ??= await open(path, { ...callFor(path), patience: firstContact(patience) });
+    if (await open(path, { ...callFor(path), patience: firstContact(patience) })) break;
   }
-  const address = file === undefined ? folder.href : urlOf(file);
   return {
     name: file ?? (folder.pathname.split('/').at(-2) || folder.host),
-    address,
+    address: publicAddress(url),
     key: webKey(url),
-    version: weights ? `${weights.etag ?? weights.modified ?? ''} ${weights.size}` : '',
+    version: '',
     files: undefined,
     file,
-    async open(path) {
-      const remote = path === weights?.file ? weights : await open(path);
-      return remote && remoteSource(remote);
-    },
+    open: (path) => open(path),
     // No range here: so the server may compress, which makes a tokenizer.json five times smaller.
     bytes: (path) => withRetries(callFor(path), signal, () => readWhole(urlOf(path), callFor(path), signal)),
   };
 }
 
-/** `url:` and the address of the folder or file. */
-export function webKey(url: string | URL): string {
+/** `url:` and the address of the folder or file, without the query: what is stored must hold no signature. */
+export const webKey = (url: string | URL): string => `url:${publicAddress(url)}`;
+
+function publicAddress(url: string | URL): string {
   const { folder, file } = parseAddress(url);
   if (file !== undefined) folder.pathname += encodeURIComponent(file);
-  return `url:${folder.href}`;
+  folder.search = '';
+  return folder.href;
 }
 
 function parseAddress(address: string | URL): { folder: URL; file: string | undefined } {
@@ -71,11 +73,18 @@ function parseAddress(address: string | URL): { folder: URL; file: string | unde
   if (!folder?.pathname.startsWith('/') || /%(?![\da-f]{2})/i.test(folder.pathname)) {
     throw new SternaError('bad-input', 'bad source', { got: String(address), expected: 'an absolute URL, or files' });
   }
+  if (folder.username || folder.password) {
+    const facts = { got: `a user's name or password for ${folder.host}`, expected: 'a URL without' };
+    throw new SternaError('bad-input', 'bad source', facts);
+  }
   folder.hash = '';
-  const [, parent, last] = /^(.*\/)([^/]+\.(?:gguf|safetensors))$/i.exec(folder.pathname) ?? [];
-  if (parent !== undefined) folder.pathname = parent;
-  else if (!folder.pathname.endsWith('/')) folder.pathname += '/';
-  return { folder, file: last === undefined ? undefined : decodeURIComponent(last) };
+  const [, parent, last = ''] = /^(.*\/)([^/]+)$/.exec(folder.pathname) ?? [];
+  if (isGguf(last) || /\.safetensors$/i.test(last)) {
+    folder.pathname = parent!;
+    return { folder, file: decodeURIComponent(last) };
+  }
+  if (!folder.pathname.endsWith('/')) folder.pathname += '/';
+  return { folder, file: undefined };
 }
 
 /** Whether an answer means that there is no such file. Static hosts say so with 404, with 403 (S3), or with their page. */
@@ -92,7 +101,7 @@ function probe(url: string, call: Call, signal: AbortSignal): Promise<Probe | nu
     if (isMissing(response)) return null;
     const told = (name: string) => response.headers.get(name);
     const contentRange = told('Content-Range');
-    const facts = { etag: told('ETag')?.replace(/^W\//, '') ?? null, modified: told('Last-Modified') };
+    const facts = { etag: etagOf(response.headers), modified: told('Last-Modified') };
     if (response.status === 206) {
       const range = parseContentRange(contentRange);
       if (range?.from === 0) return { size: range.total, ranged: true, ...facts };

@@ -15,8 +15,12 @@ const INDEX = 'model.safetensors.index.json';
 /** GGUF files by their type, the one that loads fastest first. */
 const PREFERRED = [/i2_s/i, /tq2_0/i, /q2_0/i, /tq1_0/i];
 
-/** The parts of a split file, from the path of any of them. */
-const partsOfPath = (path: string): string[] => splitNames(path) ?? [path];
+/** Whether a name is that of a GGUF file. */
+export const isGguf = (path: string): boolean => /\.gguf$/i.test(path);
+
+/** The parts of a split file, from the path of any of them; they end as it does, in capitals or not. */
+const partsOfPath = (path: string): string[] =>
+  splitNames(path)?.map((part) => part.slice(0, -5) + path.slice(-5)) ?? [path];
 
 /**
  * Chooses the weights by the source's own word or by its listing; undefined where that takes an index file to say
@@ -24,19 +28,20 @@ const partsOfPath = (path: string): string[] => splitNames(path) ?? [path];
  * @throws SternaError `bad-file` if there are no weights, or a part of split ones is missing; `bad-input` if there are
  * several GGUF files and nothing to choose by
  */
-export function chooseWeights({ file, files, address }: Origin): WeightFiles | undefined {
-  if (file?.endsWith('.gguf')) return { kind: 'gguf', paths: partsOfPath(file) };
+export function chooseWeights({ key, file, files, address }: Origin): WeightFiles | undefined {
+  if (file !== undefined && isGguf(file)) return { kind: 'gguf', paths: partsOfPath(file) };
   if (file !== undefined && !/-of-\d+\.safetensors$/.test(file)) return { kind: 'safetensors', paths: [file] };
   if (!files || file !== undefined) return undefined;
   const paths = files.map(({ path }) => path);
   if (paths.includes(SINGLE)) return { kind: 'safetensors', paths: [SINGLE] };
   if (paths.includes(INDEX)) return undefined;
-  const ggufs = paths.filter((path) => path.endsWith('.gguf') && !/mmproj/i.test(path));
+  const ggufs = paths.filter((path) => isGguf(path) && !/mmproj/i.test(path));
   const firsts = ggufs.filter((path) => partsOfPath(path)[0] === path);
   const chosen = firsts.length === 1 ? firsts[0] : firsts.find((path) => path === preferred(firsts));
   if (chosen === undefined) {
     if (firsts.length > 0) {
-      const facts = { got: firsts.slice(0, 12).join(', '), expected: 'the name of one of them as `file`' };
+      const expected = key === '' ? 'one of them: pick it alone' : 'the name of one of them as `file`';
+      const facts = { got: firsts.slice(0, 12).join(', '), expected };
       throw new SternaError('bad-input', `${address} holds several models`, facts);
     }
     const facts = { file: SINGLE, got: 'nothing', expected: `a file in ${address}, or a .gguf` };

@@ -8,12 +8,12 @@ import type { Description } from './describe';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
 import { free } from './free';
-import type { StoredModel, StoredRecord } from './manifest';
 import type { Origin } from './origin';
 import type { Packer } from './packer';
 import type { Report } from './progress';
 import type { LoadTimes } from './protocol';
 import type { Store } from './store';
+import type { StoredModel, StoredRecord } from './store-manifest';
 import { createYield } from './yield';
 
 /** A record is full at 16 MB, or when so much of the file has gone into it (a float master packs to a tenth). */
@@ -59,11 +59,14 @@ async function timed<T>(times: LoadTimes, key: keyof LoadTimes, work: Promise<T>
 const totalBytes = ({ files }: Description): number => files.reduce((sum, { size }) => sum + size, 0);
 
 async function openFile({ description, origin }: Filling, file: number): Promise<ByteSource> {
-  const { path, size } = description.files[file]!;
+  const { path, size, sha256, tag } = description.files[file]!;
   if (!origin) throw new SternaError('offline', 'this file is needed again', { file: path, got: 'no connection' });
   const source = await origin.open(path);
-  const facts = { file: path, got: source ? source.size : 'nothing', expected: size };
-  if (source?.size !== size) throw new SternaError('download', 'the file on the server is another one now', facts);
+  const [got, expected] = source?.size === size ? [source.tag ?? source.sha256, tag ?? sha256] : [source?.size, size];
+  const facts = { file: path, got: got ?? 'nothing', expected: expected ?? 'nothing' };
+  if (source?.size !== size || source.sha256 !== sha256 || source.tag !== tag) {
+    throw new SternaError('download', 'the file on the server is another one now', facts);
+  }
   return source;
 }
 
@@ -209,8 +212,11 @@ async function downloadFile(filling: Filling, { file, offset, hash }: Resume): P
   };
 
   const source = await openFile(filling, file);
-  if (offset === 0) await absorb(heads[file] ?? (await readHead(filling, file, source)));
-  heads[file] = undefined;
+  if (offset === 0) {
+    const head = heads[file] ?? (await readHead(filling, file, source));
+    heads[file] = undefined; // 10 MB of a GGUF file
+    await absorb(head);
+  }
   const pieces = source.stream(packer.offset, size, signal)[Symbol.asyncIterator]();
   try {
     for (;;) {
@@ -289,8 +295,7 @@ function createRecorder(
 ) {
   // one fills while the other is written
   const rooms = [new Uint8Array(0), new Uint8Array(0)];
-  let [room, length, from] = [0, 0, offset];
-  let full = false;
+  let [room, length, from, full] = [0, 0, offset, false];
   let writing: Promise<void> = Promise.resolve();
   return {
     /** Adds one unit; true if the record is full with it. */

@@ -1,5 +1,6 @@
 /** The manifest of a stored model, and whether one that the database gives back is still the one that was written. */
 import { SternaError, shown } from './errors';
+import { isObject } from './json';
 import type { BackendName } from './store-backend';
 import { modelKey } from './store-backend';
 import { xxh64 } from './store-hash';
@@ -61,15 +62,11 @@ export async function sealOf(manifest: Omit<StoredModel, 'seal'>): Promise<strin
   return xxh64(utf8.encode(JSON.stringify({ ...manifest, usedAt: undefined, seal: undefined })));
 }
 
-type Json = Record<string, unknown>;
-
-const isRecord = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isText = (value: unknown): value is string => typeof value === 'string';
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 const isTime = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value <= 8.64e15;
 const isStoredRecord = (value: unknown): boolean =>
-  isRecord(value) &&
+  isObject(value) &&
   [value.file, value.from, value.to, value.bytes].every(isSize) &&
   Number(value.from) <= Number(value.to) &&
   isText(value.sha256) &&
@@ -86,9 +83,9 @@ const listed: [keyof StoredModel, (value: unknown) => boolean][] = [
 const own: [keyof StoredModel, (value: unknown) => boolean][] = [
   ['backend', (value) => value === 'opfs' || value === 'indexeddb'],
   ['records', areRecords],
-  ['extra', (value) => isRecord(value) && Object.values(value).every(areRecords)],
-  ['text', (value) => value === undefined || (isRecord(value) && isSize(value.bytes) && isText(value.sha256))],
-  ['description', isRecord],
+  ['extra', (value) => isObject(value) && Object.values(value).every(areRecords)],
+  ['text', (value) => value === undefined || (isObject(value) && isSize(value.bytes) && isText(value.sha256))],
+  ['description', isObject],
   ['seal', isText],
 ];
 
@@ -100,7 +97,7 @@ const own: [keyof StoredModel, (value: unknown) => boolean][] = [
 export async function checkManifest(value: unknown, key: string): Promise<StoredModel> {
   const damaged = (what: string, got: unknown, expected: string): SternaError =>
     new SternaError('bad-file', `damaged manifest: ${what}`, { file: key, got: shown(got), expected });
-  if (!isRecord(value)) throw damaged('kind', value, 'an object');
+  if (!isObject(value)) throw damaged('kind', value, 'an object');
   const fields = value.format === FORMAT ? [...listed, ...own] : listed;
   for (const [field, isRight] of fields) if (!isRight(value[field])) throw damaged(field, value[field], 'another kind');
   const model = value as unknown as StoredModel;
