@@ -11,7 +11,7 @@ test.describe('files that cannot be used', () => {
     ['cut', { code: 'download', file: 'model.safetensors' }],
     ['gelu', { code: 'unsupported', file: 'config.json', message: expect.stringContaining('hidden_act') }],
     ['untied', { code: 'bad-file', file: 'model.safetensors', expected: 'lm_head.weight' }],
-    ['nowhere', { code: 'bad-file', file: 'config.json' }],
+    ['nowhere', { code: 'bad-file', file: 'model.safetensors' }],
   ] as const) {
     test(`${model}: ${right.code}`, async ({ lab, server }) => {
       const error = await loadError(lab, server.url(`${model}/`));

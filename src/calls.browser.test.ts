@@ -124,7 +124,7 @@ test('a load whose signal fires as it becomes ready rejects', async () => {
 
 test('a folder that is not there is named', async () => {
   const error = await failure(load({ url: '/no/model/here' }));
-  expect(error).toMatchObject({ code: 'bad-file', file: 'config.json' });
+  expect(error).toMatchObject({ code: 'bad-file', file: 'model.safetensors' });
   expect(error.expected).toContain('/no/model/here/');
 });
 

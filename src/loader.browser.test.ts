@@ -27,7 +27,7 @@ afterEach(() => vi.unstubAllGlobals());
 /** Puts a model without weights into the store, as a load would find it. */
 async function keep(key: string, version: string, complete = true) {
   const store = (await openStore())!;
-  const description = { name: version, version, files: [], noTokenizer: 'it has none' };
+  const description = { name: version, version, textVersion: '', files: [], noTokenizer: 'it has none' };
   const model = await store.begin({ key, version, name: 'm', expectedBytes: 1, description, state: undefined });
   if (complete) await store.finish(model);
 }
