@@ -174,7 +174,7 @@ export function ggufTarget(): Target {
         if ('json' in text) tryOut(createTokenizer(text.json, text.config));
       });
       const config = configFromGguf(metadata, tensors, file);
-      const files = [{ path: file, size: fileSize, dataStart, tensors }];
+      const files = [{ path: file, size: fileSize, headSha256: '', dataStart, tensors }];
       plan({ config, files, style: 'gguf', interleaved: hasInterleavedHeads(config) });
       if (noText) throw noText;
       return 'accepted';

@@ -40,7 +40,7 @@ function safetensorsModel(family: Family, format: WriteOptions['format']): Safet
 export function safetensorsFile(bytes: Uint8Array, size: number): WeightFile {
   const path = 'model.safetensors';
   const { tensors, dataStart } = parseHeader(bytes, size, path);
-  return { path, size, dataStart, tensors };
+  return { path, size, headSha256: '', dataStart, tensors };
 }
 
 export const safetensorsModels = (): SafetensorsModel[] => [

@@ -161,7 +161,7 @@ async function readHeaders(
     const source = await required(origin, path, origin.open(path));
     const { head, tensors } = await read(source);
     const { size, sha256, tag } = source;
-    const digests = sha256 === undefined ? {} : { sha256, headSha256: await digestOf(head) };
+    const digests = { headSha256: await digestOf(head), ...(sha256 === undefined ? {} : { sha256 }) };
     files.push({ path, size, ...digests, ...(tag === undefined ? {} : { tag }), dataStart: head.length, tensors });
     heads.push(head);
   }

@@ -72,8 +72,8 @@ export interface WeightFile {
   sha256?: string;
   /** What the server calls this state of the file, where there is no digest (ByteSource). */
   tag?: string;
-  /** Digest of the header as it was read, where that of the file is known. */
-  headSha256?: string;
+  /** Digest of the header as it was read: a later one must be the same. */
+  headSha256: string;
   /** Where the header ends and tensors may begin. */
   dataStart: number;
   /** In the order of `begin`. */

@@ -173,7 +173,7 @@ async function readHead({ description, kept, signal }: Filling, file: number, so
   const got = await digestOf(head);
   if (got === expected) return head;
   await kept?.store.discard(kept.model);
-  throw new SternaError('bad-file', 'sha256 of the header', { file: path, got, expected: expected ?? 'none' });
+  throw new SternaError('bad-file', 'sha256 of the header', { file: path, got, expected });
 }
 
 /** Whether this version of the hash library can go on from the state that another may have saved. */
