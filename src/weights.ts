@@ -231,10 +231,9 @@ async function downloadFile(filling: Filling, { file, offset, hash }: Resume): P
       await timed(times, 'store', turn());
     }
     await timed(times, 'store', records.flush());
-    await timed(times, 'store', records.settled());
   } finally {
     await pieces.return?.();
-    await records.end();
+    records.end();
   }
   const got = hasher?.digest('hex');
   if (got === sha256) return undefined;
@@ -266,9 +265,8 @@ export async function downloadExactTables(filling: Filling, ranges: { file: numb
         report('weights', source.name, packer.offset - begin, end - begin);
       }
       await timed(times, 'store', records.flush());
-      await timed(times, 'store', records.settled());
     } finally {
-      await records.end();
+      records.end();
     }
   }
 }
@@ -285,7 +283,7 @@ export function exactBytesMissing(
   return (extra[EXACT] ?? []).reduce((left, { from, to }) => left - (to - from), all);
 }
 
-/** Gathers stored bytes into records, and writes them one after the other while the next one fills. */
+/** Gathers stored bytes into records. One at a time is in memory: the next one begins when it is written. */
 function createRecorder(
   { kept, packer }: Filling,
   file: number,
@@ -293,22 +291,19 @@ function createRecorder(
   stream: string,
   hash: () => Uint8Array | undefined,
 ) {
-  // one fills while the other is written
-  const rooms = [new Uint8Array(0), new Uint8Array(0)];
-  let [room, length, from, full] = [0, 0, offset, false];
-  let writing: Promise<void> = Promise.resolve();
+  let room = new Uint8Array(0);
+  let [length, from, full] = [0, offset, false];
   return {
     /** Adds one unit; true if the record is full with it. */
     add(stored: Uint8Array): boolean {
       if (!kept) return false;
-      const buffer = rooms[room]!;
-      if (length + stored.length > buffer.length) {
+      if (length + stored.length > room.length) {
         const larger = new Uint8Array(Math.max(length + stored.length, RECORD_BYTES + 2 ** 16));
-        larger.set(buffer.subarray(0, length));
-        rooms[room] = larger;
-        free(buffer);
+        larger.set(room.subarray(0, length));
+        free(room);
+        room = larger;
       }
-      rooms[room]!.set(stored, length);
+      room.set(stored, length);
       length += stored.length;
       full = length >= RECORD_BYTES || packer.offset - from >= RECORD_SOURCE_BYTES;
       return full;
@@ -317,25 +312,19 @@ function createRecorder(
     get full(): boolean {
       return full;
     },
-    /** Hands the record over to be written, once the one before it is. */
+    /** Writes the record, with the place where a download goes on after it. */
     async flush(): Promise<void> {
       if (!kept || length === 0) return;
-      const bytes = rooms[room]!.subarray(0, length);
-      const place = { file, from, to: packer.offset };
       const resume: Resume = { file, offset: packer.offset };
       const hashed = hash();
       if (hashed) resume.hash = hashed;
-      await writing;
-      [room, length, from, full] = [1 - room, 0, packer.offset, false];
       const state = stream === 'weights' ? resume : kept.model.state;
-      writing = kept.store.append(kept.model, bytes, place, state, stream);
-      writing.catch(() => {}); // waited for by the next flush
+      await kept.store.append(kept.model, room.subarray(0, length), { file, from, to: packer.offset }, state, stream);
+      [length, from, full] = [0, packer.offset, false];
     },
-    settled: (): Promise<void> => writing,
-    /** Waits for the last write, however it ends, and gives the memory back. */
-    async end(): Promise<void> {
-      await writing.catch(() => {});
-      for (const each of rooms) free(each);
+    /** Gives the memory back. */
+    end(): void {
+      free(room);
     },
   };
 }
