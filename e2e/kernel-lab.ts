@@ -266,3 +266,14 @@ export function record(codes: Int8Array, inverse: number): Int32Array {
   words[2] = codes.reduce((sum, code) => sum + code, 0);
   return words;
 }
+
+/** Part `index` of `parts` of a matrix's rows: whole groups of 16, as units of work are. */
+export function rowRange(
+  { paddedRows }: { paddedRows: number },
+  index: number,
+  parts: number,
+): { begin: number; rows: number } {
+  const groups = paddedRows / 16;
+  const begin = Math.floor((groups * index) / parts) * 16;
+  return { begin, rows: Math.floor((groups * (index + 1)) / parts) * 16 - begin };
+}

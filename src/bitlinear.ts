@@ -1,28 +1,26 @@
 /**
- * BitLinear on one thread: quantise rows of activations, then multiply them with this thread's rows of a ternary matrix.
+ * BitLinear: quantise rows of activations, then multiply them with ternary matrices, whose rows are shared out.
  * Up to `plan.smallRows` rows every thread quantises all rows into its own scratch (no barrier) and takes the GEMV, row
  * by row; above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes 8 rows at a time.
  * Both give the same integers, and the same float32 afterwards.
  */
 import type { Machine } from './machine';
-import { CODES_STRIDE, type Matrix, pad } from './memory';
+import { CODES_STRIDE, LANE_UNIT_ROWS, type Matrix, pad, SEGMENT_ROWS } from './memory';
+import type { Share } from './share';
+
+/** Weights to a unit of GEMV work, 40 KB: a few microseconds. */
+const UNIT_WEIGHTS = 163_840;
+/** Rows rearranged at once. */
+const REARRANGED_ROWS = 128;
+/** A segment of a large pass has at least this many rows; its tables take as long to build as 81 of them. */
+const LEAST_SEGMENT_ROWS = 512;
+const UNITS_A_THREAD = 4;
 
 /** Quantised activations: where the codes and the records of row 0 lie, and how far apart rows are. */
 export interface Quantised {
   codes: number;
   codesStride: number;
   records: number;
-}
-
-/** This thread's rows of a matrix: whole groups of 16. */
-export function rowRange(
-  { paddedRows }: Pick<Matrix, 'paddedRows'>,
-  rank: number,
-  threads: number,
-): { begin: number; rows: number } {
-  const groups = paddedRows / 16;
-  const begin = Math.floor((groups * rank) / threads) * 16;
-  return { begin, rows: Math.floor((groups * (rank + 1)) / threads) * 16 - begin };
 }
 
 /** Where a pass of n rows keeps its quantised activations. */
@@ -50,50 +48,49 @@ export function quantiseRow(
   else kernels.quantise(x, width, pad(width, 64), codes, +copy, record);
 }
 
-/** This thread's part of a matrix: rows begin..begin + rows - 1, multiples of 16. */
-interface Part {
+/** Rows begin..begin + rows - 1 of a matrix, multiples of 16; `above`: rows of the matrices that lie above it. */
+interface Piece {
   matrix: Matrix;
   begin: number;
   rows: number;
+  above: number;
+}
+
+/** How many pieces of at most `most` rows several matrices fall into, one under the other. */
+function countPieces(matrices: Matrix[], most: number): number {
+  return matrices.reduce((sum, { paddedRows }) => sum + Math.ceil(paddedRows / most), 0);
+}
+
+function pieceOf(matrices: Matrix[], most: number, index: number): Piece {
+  let above = 0;
+  for (const matrix of matrices) {
+    const { paddedRows } = matrix;
+    const count = Math.ceil(paddedRows / most);
+    if (index < count) return { matrix, begin: index * most, rows: Math.min(most, paddedRows - index * most), above };
+    index -= count;
+    above += paddedRows;
+  }
+  throw new RangeError('no such piece');
 }
 
 /**
- * y = (T . q) * scale / c for this thread's rows of T and all n rows of activations.
+ * Y = (T . q) * scale / c for all rows of several matrices with the same columns, one under the other, and n rows of
+ * activations. All threads call it alike; the result is there after they have met. A large pass calls prepare() before,
+ * and meets in between.
  * @param out f32[n, outStride elements]: written, or added to
  */
 export function bitLinear(
   machine: Machine,
-  matrix: Matrix,
+  share: Share,
+  matrices: Matrix[],
   q: Quantised,
   n: number,
   out: number,
   outStride: number,
   add: boolean,
 ): void {
-  const { plan, rank } = machine;
-  const part: Part = { matrix, ...rowRange(matrix, rank, plan.threads) };
-  if (part.rows === 0) return;
-  const small = n <= plan.smallRows;
-  if (!small) rearrange(machine, part);
-  for (let row = 0; row < n; row += small ? 1 : 8) {
-    const to = out + (part.begin + row * outStride) * 4;
-    if (small) gemv(machine, part, q, row, to, add);
-    else gemm(machine, part, q, row, Math.min(8, n - row), to, outStride * 4, add);
-  }
-}
-
-/**
- * This thread's part of one row of logits by a ternary lm_head: quantises x for itself, and takes the GEMV.
- * @param x f32[width]; @param out f32[rows of the matrix]
- */
-export function ternaryLogits(machine: Machine, matrix: Matrix, x: number, width: number, out: number): void {
-  const { plan, rank } = machine;
-  const part: Part = { matrix, ...rowRange(matrix, rank, plan.threads) };
-  if (part.rows === 0) return;
-  const { codes, records } = plan.perThread[rank]!;
-  const q: Quantised = { codes, codesStride: CODES_STRIDE, records };
-  quantiseRow(machine, x, width, q, 0, true);
-  gemv(machine, part, q, 0, out + part.begin * 4, false);
+  if (n <= machine.plan.smallRows) gemvs(machine, share, matrices, q, n, out, outStride, add);
+  else gemms(machine, share, matrices, q, n, out, outStride, add);
 }
 
 /** One row of a ternary matrix with group scales, as f32[paddedCols]. */
@@ -103,51 +100,105 @@ export function ternaryRow({ kernels: k, plan }: Machine, matrix: Matrix, row: n
   else k.embedTiles(at, row, cols, group, scales, out);
 }
 
-/** Tiles of two rows, one after the other: where this thread's first row starts. */
-const firstTile = ({ matrix, begin }: Part): number => matrix.at + (begin * matrix.paddedCols) / 4;
+/** Tiles of two rows, one after the other: where a row starts. */
+const tileOf = ({ at, paddedCols }: Matrix, row: number): number => at + (row * paddedCols) / 4;
 
-/** Group scales of this thread's rows: groups of 16 rows lie one after the other. */
-const firstScale = ({ matrix, begin }: Part): number =>
-  matrix.scales + begin * (matrix.paddedCols / (matrix.group || 1)) * 4;
+/** Group scales from a row on: groups of 16 rows lie one after the other. */
+const scalesOf = ({ scales, paddedCols, group }: Matrix, row: number): number =>
+  scales + row * (paddedCols / (group || 1)) * 4;
+
+function gemvs(
+  machine: Machine,
+  share: Share,
+  matrices: Matrix[],
+  q: Quantised,
+  n: number,
+  out: number,
+  outStride: number,
+  add: boolean,
+): void {
+  const { plan, rank } = machine;
+  const { paddedCols: cols } = matrices[0]!;
+  const { tables } = plan.perThread[rank]!;
+  const most = plan.kernel === 'lut8' ? LANE_UNIT_ROWS : pad(UNIT_WEIGHTS / cols, 16);
+  if (plan.kernel === 'lut8') {
+    for (let row = 0; row < n; row++)
+      machine.kernels.lutTables(q.codes + row * q.codesStride, cols, tables + row * 16 * cols);
+  }
+  share.each(countPieces(matrices, most), (unit) => {
+    const piece = pieceOf(matrices, most, unit);
+    for (let row = 0; row < n; row++) {
+      gemv(machine, piece, q, row, out + (piece.above + piece.begin + row * outStride) * 4, add);
+    }
+  });
+}
 
 function gemv(
   { kernels: k, plan, rank }: Machine,
-  part: Part,
+  { matrix, begin, rows }: Piece,
   q: Quantised,
   row: number,
   to: number,
   add: boolean,
 ): void {
-  const { tables, sums } = plan.perThread[rank]!;
-  const { at, paddedCols: cols, paddedRows, scale, group, scales } = part.matrix;
-  const { begin, rows } = part;
+  const { at, paddedCols: cols, paddedRows, scale, group, scales } = matrix;
   const codes = q.codes + row * q.codesStride;
   const record = q.records + row * plan.recordBytes;
   if (plan.kernel === 'lut8') {
-    k.lutTables(codes, cols, tables);
+    const own = plan.perThread[rank]!;
+    const [tables, { sums }] = [own.tables + row * 16 * cols, own];
     if (group) k.gemvLut8Grouped(at, tables, record, begin, rows, paddedRows, cols, group, scales, sums, to, +add);
     else k.gemvLut8(at, tables, record, begin, rows, paddedRows, cols, scale, sums, to, +add);
   } else if (group) {
     const kernel = plan.kernel === 'dot32' ? k.gemvDot32Grouped : k.gemvDot16Grouped;
-    kernel(firstTile(part), codes, record, rows, cols, group, firstScale(part), to, +add);
+    kernel(tileOf(matrix, begin), codes, record, rows, cols, group, scalesOf(matrix, begin), to, +add);
   } else {
     const kernel = plan.kernel === 'dot32' ? k.gemvDot32 : k.gemvDot16;
-    kernel(firstTile(part), codes, record, rows, cols, scale, to, +add);
+    kernel(tileOf(matrix, begin), codes, record, rows, cols, scale, to, +add);
   }
 }
 
-/** Puts this thread's rows in the dense order of the GEMM, once for all activations. */
-function rearrange({ kernels: k, plan, rank }: Machine, part: Part): void {
-  const { dense } = plan.perThread[rank]!;
-  const { at, paddedCols: cols, paddedRows } = part.matrix;
-  if (plan.kernel === 'lut8') k.denseFromLanes(at, part.begin, part.rows, paddedRows, cols, dense);
-  else k.denseFromTiles(firstTile(part), part.rows, cols, dense);
+/** Before a large pass of matrices: puts their rows in the dense order of the GEMM, once for all activations. */
+export function prepare({ kernels: k, plan }: Machine, share: Share, matrices: Matrix[]): void {
+  share.each(countPieces(matrices, REARRANGED_ROWS), (unit) => {
+    const { matrix, begin, rows, above } = pieceOf(matrices, REARRANGED_ROWS, unit);
+    const { at, paddedCols: cols, paddedRows } = matrix;
+    const dense = plan.dense + (above * cols) / 4 + begin * 8;
+    if (plan.kernel === 'lut8') k.denseFromLanes(at, begin, rows, paddedRows, cols, dense, paddedRows);
+    else k.denseFromTiles(tileOf(matrix, begin), rows, cols, dense, paddedRows);
+  });
 }
 
-/** Up to 8 rows of activations against the rearranged weights. */
+/** Units: 8 rows of activations against a segment of the matrices. */
+function gemms(
+  machine: Machine,
+  share: Share,
+  matrices: Matrix[],
+  q: Quantised,
+  n: number,
+  out: number,
+  outStride: number,
+  add: boolean,
+): void {
+  const { plan } = machine;
+  const groups = Math.ceil(n / 8);
+  // tables are built anew for each segment: as few as keep all threads busy to the end
+  const allRows = matrices.reduce((sum, { paddedRows }) => sum + paddedRows, 0);
+  const wanted = plan.threads === 1 ? 1 : Math.ceil((UNITS_A_THREAD * plan.threads) / groups);
+  const most = Math.min(SEGMENT_ROWS, Math.max(LEAST_SEGMENT_ROWS, pad(allRows / wanted, 16)));
+  const segments = countPieces(matrices, most);
+  share.each(groups * segments, (unit) => {
+    const row = Math.floor(unit / segments) * 8;
+    const piece = pieceOf(matrices, most, unit % segments);
+    const to = out + (piece.above + piece.begin + row * outStride) * 4;
+    gemm(machine, piece, q, row, Math.min(8, n - row), to, outStride * 4, add);
+  });
+}
+
+/** Up to 8 rows of activations against a piece of the rearranged weights. */
 function gemm(
   { kernels: k, plan, rank }: Machine,
-  part: Part,
+  { matrix, begin, rows, above }: Piece,
   q: Quantised,
   row: number,
   count: number,
@@ -155,18 +206,32 @@ function gemm(
   outBytes: number,
   add: boolean,
 ): void {
-  const { dense, tables, activations, accumulators, sums } = plan.perThread[rank]!;
-  const { matrix, rows } = part;
-  const { paddedCols: cols, group } = matrix;
+  const { tables, activations, accumulators, sums } = plan.perThread[rank]!;
+  const { paddedCols: cols, paddedRows, group } = matrix;
+  const dense = plan.dense + (above * cols) / 4 + begin * 8;
   const record = q.records + row * plan.recordBytes;
   const lanes = +(plan.kernel === 'lut8');
   k.gemmActivations(q.codes + row * q.codesStride, q.codesStride, count, cols, lanes, activations);
   if (group) {
-    const [stride, scales] = [plan.recordBytes, firstScale(part)];
-    k.gemm8Grouped(dense, activations, record, stride, count, rows, cols, group, scales, tables, accumulators, sums);
+    const [stride, scales] = [plan.recordBytes, scalesOf(matrix, begin)];
+    k.gemm8Grouped(
+      dense,
+      paddedRows,
+      activations,
+      record,
+      stride,
+      count,
+      rows,
+      cols,
+      group,
+      scales,
+      tables,
+      accumulators,
+      sums,
+    );
     k.gemmStoreGrouped(sums, count, rows, to, outBytes, +add);
   } else {
-    k.gemm8(dense, activations, rows, cols, tables, accumulators, sums);
+    k.gemm8(dense, paddedRows, activations, rows, cols, tables, accumulators, sums);
     k.gemmStore(sums, record, count, rows, matrix.scale, to, outBytes, +add);
   }
 }

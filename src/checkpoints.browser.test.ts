@@ -24,11 +24,12 @@ import {
 } from '../e2e/machine';
 import { createPlainNetwork, product, rounded } from '../e2e/plain-network';
 import { answer } from '../e2e/plant';
-import { bitLinear, quantisedRows, quantiseRow, ternaryLogits } from './bitlinear';
+import { bitLinear, prepare, quantisedRows, quantiseRow } from './bitlinear';
 import type { ModelConfig } from './config';
 import { compileKernels } from './kernels';
 import { linears } from './names';
 import type { Linear, ReferenceModel } from './reference';
+import { createShare } from './share';
 
 afterAll(endWorkers);
 const { module } = await compileKernels(true);
@@ -189,6 +190,7 @@ function expectProducts(
   { config, layers, ...tables }: ReferenceModel,
 ): void {
   const machine = { kernels: pool.kernels, plan, rank: 0, words };
+  const share = createShare(machine);
   const group = config.group as 64 | 128;
   const [{ normed }, out] = [plan.perThread[0]!, plan.gateUp];
   const random = gaussian(9 * plan.codesStride, prng(3), 2);
@@ -209,7 +211,9 @@ function expectProducts(
           new Float32Array(memory.buffer, normed, right.cols).set(inputOf(row, right.cols));
           quantiseRow(machine, normed, right.cols, q, row, count === 1);
         }
-        bitLinear(machine, matrix, q, count, out, plan.gateUpStride, false);
+        if (count > plan.smallRows) prepare(machine, share, [matrix]);
+        bitLinear(machine, share, [matrix], q, count, out, plan.gateUpStride, false);
+        share.endStep();
         for (let row = 0; row < count; row++) {
           expectNear(read(out + row * plan.gateUpStride * 4, right.rows), right, inputOf(row, right.cols), factor);
         }
@@ -219,7 +223,9 @@ function expectProducts(
   const right = tables.head ?? tables.embedding;
   if (plan.head.kind !== 'ternary' || right instanceof Float32Array) return;
   new Float32Array(memory.buffer, normed, config.hidden).set(inputOf(1, config.hidden));
-  ternaryLogits(machine, plan.head.matrix, normed, config.hidden, plan.logits);
+  const q = quantisedRows(machine, 1);
+  quantiseRow(machine, normed, config.hidden, q, 0, true);
+  bitLinear(machine, share, [plan.head.matrix], q, 1, plan.logits, 0, false);
   expectNear(read(plan.logits, config.vocab), right, inputOf(1, config.hidden));
 }
 

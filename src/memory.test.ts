@@ -91,6 +91,10 @@ function loaded(plan: MemoryPlan): Region[] {
   ];
 }
 
+const pad16 = (n: number): number => Math.ceil(n / 16) * 16;
+const widestCols = (n: number, { config }: MemoryPlan): number =>
+  Math.ceil(n / (config.group || 64)) * (config.group || 64);
+
 /** What passes use beside it. */
 function working(plan: MemoryPlan): Region[] {
   const { heads, kvHeads, hidden, ffn } = plan.config;
@@ -99,6 +103,7 @@ function working(plan: MemoryPlan): Region[] {
   const { head } = plan;
   const cache = plan.sequences * kvHeads * plan.contextLength * plan.headDim * (plan.cacheBf16 ? 2 : 4);
   const { maxRows, smallRows } = plan;
+  const headInput = head.kind === 'int8' ? head.paddedHidden * 4 + 16 : hidden * 4;
   return [
     ...plan.layers.flatMap((layer, index): Region[] => [
       [`keys ${index}`, layer.keys, cache],
@@ -111,6 +116,8 @@ function working(plan: MemoryPlan): Region[] {
     ['codes', plan.codes, maxRows * plan.codesStride],
     ['records', plan.records, maxRows * plan.recordBytes],
     ['partials', plan.partials, smallRows * kvHeads * blocks * plan.partialBytes],
+    ['dense', plan.dense, (2 * pad16(ffn) * widestCols(hidden, plan)) / 4],
+    ['shares', plan.shares, 4 * 3 * 64],
     ['logits', plan.logits, plan.logitRows * head.paddedVocab * 4],
     ['weights', plan.weights, head.paddedVocab * 4],
     ...plan.perThread.flatMap((own, rank): Region[] => [
@@ -119,12 +126,12 @@ function working(plan: MemoryPlan): Region[] {
       [`normed of ${rank}`, own.normed, widest * 4],
       [`scores of ${rank}`, own.scores, (heads / kvHeads) * 1024],
       [`partials of ${rank}`, own.partials, blocks * plan.partialBytes],
-      [`tables of ${rank}`, own.tables, Math.max(widest * 16, 8 * 2816)],
-      [`dense of ${rank}`, own.dense, (Math.ceil(ffn / 16 / 3) * 16 * hidden) / 4],
+      [`queries of ${rank}`, own.queries, smallRows * heads * plan.headDim * 4],
+      [`tables of ${rank}`, own.tables, Math.max(smallRows * widest * 16, 8 * 2816)],
       [`activations of ${rank}`, own.activations, widest * 16],
-      [`accumulators of ${rank}`, own.accumulators, Math.ceil(ffn / 16 / 3) * 256],
-      [`sums of ${rank}`, own.sums, Math.ceil(ffn / 16 / 3) * 512],
-      ...(head.kind === 'int8' ? [[`headCodes of ${rank}`, own.headCodes, head.paddedHidden * 4 + 4] as Region] : []),
+      [`accumulators of ${rank}`, own.accumulators, pad16(ffn) * 16],
+      [`sums of ${rank}`, own.sums, pad16(ffn) * 32],
+      ...(head.kind === 'ternary' ? [] : [[`headInputs of ${rank}`, own.headInputs, 8 * headInput] as Region]),
     ]),
   ];
 }

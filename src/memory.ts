@@ -66,16 +66,16 @@ export type HeadPlan = TableHead | TernaryHead;
 /** Scratch of one thread. */
 export interface ThreadPlan {
   normed: number; // f32[widest]
+  queries: number; // f32[smallRows, heads * headDim]: queries of a small pass after RoPE
   codes: number; // i8[smallRows, CODES_STRIDE], two copies each
   records: number; // recordBytes [smallRows]
   scores: number; // f32[group, 256]
   partials: number; // partial records of every block of one row and key/value head
-  tables: number; // lut8: u8[16 * widest cols]; GEMM: 22 KB
-  dense: number; // GEMM: weights of one matrix's row range in dense order
+  tables: number; // lut8: u8[smallRows, 16 * widest cols]; GEMM: 22 KB
   activations: number; // GEMM: i16[widest cols, 8]
-  accumulators: number; // GEMM: i16[row range, 8]
-  sums: number; // GEMM: i32[row range, 8]; lut8: i32[row range, of a ternary lm_head also]
-  headCodes: number; // int8 head: 4 bytes [paddedHidden], then the record
+  accumulators: number; // GEMM: i16[segment of rows, 8]
+  sums: number; // GEMM: i32[segment of rows, 8]; lut8: i32[unit of rows]
+  headInputs: number; // headInputBytes [HEAD_ROWS]: what the rows of a table lm_head are multiplied with
 }
 
 export interface MemoryPlan {
@@ -120,11 +120,15 @@ export interface MemoryPlan {
   recordBytes: number;
   partials: number; // partial records [smallRows, kvHeads, blocks]
   partialBytes: number;
+  dense: number; // GEMM: the weights of one step in dense order
+  shares: number; // counters of the work shared out (share.ts)
   logits: number; // f32[logitRows, paddedVocab]
   weights: number; // softmax terms of the sampler, f32[paddedVocab]
   /** Room for the loader, over the caches and what comes after them: it is done before the first pass. */
   staging: number;
   stagingBytes: number;
+  /** int8 head: 4 bytes [paddedHidden], then the record; bf16: f32[hidden]; ternary: 0. */
+  headInputBytes: number;
   perThread: ThreadPlan[];
   /** Bytes of the ternary matrices alone, without group scales. */
   ternaryBytes: number;
@@ -144,6 +148,15 @@ const FIRST_FREE = 1024;
 export const CODES_STRIDE = 32768;
 /** Positions to an attention block (wasm/attention.ts, BLOCK). */
 export const BLOCK = 256;
+/** Counters of the work shared out (share.ts): sets of one a thread, each on a cache line of its own. */
+export const SHARE_SETS = 4;
+export const SHARE_BYTES = 64;
+/** Rows of a table lm_head that go over a piece of it together. */
+export const HEAD_ROWS = 8;
+/** Rows of the lane layout to a unit of work: each unit goes through all tables, block by block. */
+export const LANE_UNIT_ROWS = 256;
+/** Most rows of a matrix that a group of tokens is multiplied with at once: 55 KB of accumulators. */
+export const SEGMENT_ROWS = 3456;
 /** Eight tables of partial sums (wasm/gemm.ts, TABLE). */
 const GEMM_TABLES = 8 * 2816;
 const PAGE = 65536;
@@ -247,7 +260,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const ropeFactors = factorTables && floats((factorTables * config.headDim) / 2);
   const cosines = floats((contextLength * headDim) / 2);
   const sines = floats((contextLength * headDim) / 2);
-  // From here on lies what only passes use.
+  const shares = take(SHARE_SETS * threads * SHARE_BYTES); // zero from the start, so not under what is staged
+  // From here on lies what only passes use, and what is written before it is read.
   const staging = top;
   const cacheBf16 = options.kvCache === 'bf16';
   const cacheBytes = sequences * kvRows * contextLength * (cacheBf16 ? 2 : 4);
@@ -263,13 +277,13 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const recordBytes = group ? pad((widestCols / group) * 8, 16) : 16;
   const smallRows = Math.min(maxRows, kernel === 'lut8' ? 2 : 4);
   const gemm = maxRows > smallRows;
-  // a thread's share of a matrix, in whole groups of 16 rows (bitlinear.ts, rowRange)
-  const rangeRows = (m: Matrix): number => Math.ceil(m.paddedRows / 16 / threads) * 16;
-  const mostRows = Math.max(...matrices.map(rangeRows));
-  const mostGemvRows = Math.max(mostRows, ...ternaryHeads.map(rangeRows)); // the lm_head takes the GEMV alone
-  const denseBytes = Math.max(...matrices.map((m) => (rangeRows(m) * m.paddedCols) / 4));
+  const mostRows = Math.min(SEGMENT_ROWS, Math.max(...matrices.map((m) => m.paddedRows)));
+  const together = layers.flatMap((l) => [[l.query, l.key, l.value], [l.output], [l.gate, l.up], [l.down]]);
+  const denseBytes = Math.max(...together.map((all) => all.reduce((sum, m) => sum + bytesOf(m), 0)));
   const codesStride = widestCols;
   const logitRows = Math.max(1, Math.min(maxRows, Math.floor(2 ** 21 / paddedVocab)));
+  const headInputBytes =
+    head.kind === 'ternary' ? 0 : pad(head.kind === 'int8' ? head.paddedHidden * 4 + 16 : hidden * 4, 64);
   // a ternary row is looked up with its padding columns
   const hiddenStride = config.ternaryEmbedding ? pad(hidden, group || 64) : pad(hidden, 16);
   const attentionStride = pad(queryRows, 16);
@@ -313,24 +327,27 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     recordBytes,
     partials: take(smallRows * kvHeads * blocks * partialBytes),
     partialBytes,
+    dense: take(gemm ? denseBytes : 0),
+    shares,
     logits: floats(logitRows * paddedVocab),
     weights: floats(paddedVocab),
     staging,
     stagingBytes: Math.max(options.stagingBytes ?? 0, Math.max(widestCols, hidden) * 4 + 64),
+    headInputBytes,
     perThread: Array.from(
       { length: threads },
       (): ThreadPlan => ({
         normed: floats(Math.max(widestCols, hiddenStride)),
+        queries: floats(smallRows * queryRows),
         codes: take(smallRows * CODES_STRIDE),
         records: take(smallRows * recordBytes),
         scores: floats(queriesPerKey * BLOCK),
         partials: take(blocks * partialBytes),
-        tables: take(Math.max(kernel === 'lut8' ? 16 * widestCols : 0, gemm ? GEMM_TABLES : 0)),
-        dense: take(gemm ? denseBytes : 0),
+        tables: take(Math.max(kernel === 'lut8' ? smallRows * 16 * widestCols : 0, gemm ? GEMM_TABLES : 0)),
         activations: take(gemm ? widestCols * 16 : 0),
         accumulators: take(gemm ? mostRows * 16 : 0),
-        sums: take(Math.max(mostGemvRows * 4, gemm ? mostRows * 32 : 0)),
-        headCodes: take(head.kind === 'int8' ? head.paddedHidden * 4 + 64 : 0),
+        sums: take(Math.max(LANE_UNIT_ROWS * 4, gemm ? mostRows * 32 : 0)),
+        headInputs: take(HEAD_ROWS * headInputBytes),
       }),
     ),
     ternaryBytes,

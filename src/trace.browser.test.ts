@@ -2,8 +2,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { inPasses, openMachine, relativeError, type TestMachine } from '../e2e/machine';
 import { fetchModel, hfPacked, type ModelFiles, readFixture, type Tensors } from '../e2e/reading';
-import { bitLinear, quantisedRows } from './bitlinear';
+import { bitLinear, prepare, quantisedRows } from './bitlinear';
 import { CODES_STRIDE, type LayerPlan, type Matrix, ROWS, type TableHead } from './memory';
+import { createShare } from './share';
 
 type Machine = Parameters<typeof bitLinear>[0];
 
@@ -103,6 +104,7 @@ describe.each(['dot32', 'dot16', 'lut8'] as const)('modules, %s', (kernel) => {
     layers.flatMap((layer) => linears.map(([name, key]) => [`model.layers.${layer}.${name}`, layer, key] as const)),
   )('%s', (name, layer, key) => {
     const { machine, memory, plan } = model;
+    const share = createShare(machine);
     const matrix = plan.layers[layer]![key] as Matrix;
     const right = trace.f32(`${name}.out`);
     // all 32 rows at once (GEMM), then one by one and in pairs (GEMV); added to what is there or not
@@ -116,7 +118,9 @@ describe.each(['dot32', 'dot16', 'lut8'] as const)('modules, %s', (kernel) => {
       for (let first = 0; first < rows; first += count) {
         const q = quantise(name, first, count);
         const area = new Float32Array(memory.buffer, plan.gateUp, count * plan.gateUpStride).fill(before);
-        bitLinear(machine, matrix, q, count, plan.gateUp, plan.gateUpStride, add);
+        if (count > plan.smallRows) prepare(machine, share, [matrix]);
+        bitLinear(machine, share, [matrix], q, count, plan.gateUp, plan.gateUpStride, add);
+        share.endStep();
         for (let i = 0; i < count; i++) {
           const y = area.subarray(i * plan.gateUpStride, i * plan.gateUpStride + matrix.rows);
           out.set(

@@ -18,10 +18,10 @@ import {
   prng,
   ROWS,
   record,
+  rowRange,
   ternary,
   WEIGHTS,
 } from '../e2e/kernel-lab';
-import { rowRange } from '../src/bitlinear';
 import type { TernaryMatrix } from '../src/reference';
 
 const TOKENS = 8;
@@ -42,13 +42,15 @@ function gemms(lab: Lab, matrix: TernaryMatrix, hf: Uint8Array) {
   const accumulators = lab.take(rows * 16);
   const sums = lab.take(rows * 32);
   const matrices = { tiles: packMatrix(lab, matrix, hf, 'tiles'), lanes: packMatrix(lab, matrix, hf, 'lanes') };
+  let place = dense; // of the rows at work, among all rows of the matrix
   const prepare = (layout: Layout, begin: number, n: number): void => {
-    if (layout === 'lanes') k.denseFromLanes(matrices.lanes, begin, n, rows, cols, dense);
-    else k.denseFromTiles(matrices.tiles + (begin * cols) / 4, n, cols, dense);
+    place = dense + begin * 8;
+    if (layout === 'lanes') k.denseFromLanes(matrices.lanes, begin, n, rows, cols, place, rows);
+    else k.denseFromTiles(matrices.tiles + (begin * cols) / 4, n, cols, place, rows);
   };
   const multiply = (layout: Layout, tokens: number, n: number, scale: number, to: number, add: number): void => {
     k.gemmActivations(codes, cols, tokens, cols, +(layout === 'lanes'), positions);
-    k.gemm8(dense, positions, n, cols, tables, accumulators, sums);
+    k.gemm8(place, rows, positions, n, cols, tables, accumulators, sums);
     k.gemmStore(sums, records, tokens, n, scale, to, rows * 4, add);
   };
   const load = (q: Int8Array[], inverses: number[]): void => {
@@ -113,7 +115,7 @@ describe.each(COLS)('%i columns', (cols) => {
             prepare(layout, begin, n);
             multiply(layout, TOKENS, n, 1, out + begin * 4, 0);
             for (const [t, row] of wanted.entries()) row.set(answers[t]!.subarray(begin, begin + n), begin);
-            const what = `${layout}, ${matrix.rows} rows, thread ${rank} of ${threads}`;
+            const what = `${layout}, ${matrix.rows} rows, part ${rank} of ${threads}`;
             expect(bitDifference(lab.f32(out, TOKENS * rows), joined(wanted)), what).toBe('');
           }
         }

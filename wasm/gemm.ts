@@ -12,10 +12,10 @@ import { lutBlock } from './gemv';
 const TABLE: usize = 2816; // bytes of one table: slots 0..170 of i16[8] (81 used); 44 cache lines, so that the tables do not share cache sets
 const BLOCKS_PER_FLUSH: i32 = 7; // 7 blocks * 8 bytes * 4 columns * 127 = 28448 < 32768
 
-/** Tiles to dense order. w: first row; rows multiple of 16; dense: u8[cols / 32][rows][8]. */
-export function denseFromTiles(w: usize, rows: i32, cols: i32, dense: usize): void {
+/** Tiles to dense order. w: first row; rows multiple of 16; dense: the first row's place in u8[cols / 32][denseRows][8]. */
+export function denseFromTiles(w: usize, rows: i32, cols: i32, dense: usize, denseRows: i32): void {
   const chunks = <usize>(cols >> 6),
-    blockBytes = (<usize>rows) << 3;
+    blockBytes = (<usize>denseRows) << 3;
   // 128 rows at a time keep the reads, which jump from tile to tile, inside the L2 cache
   for (let r0 = 0; r0 < rows; r0 += 128) {
     const r1 = min(r0 + 128, rows);
@@ -35,9 +35,17 @@ export function denseFromTiles(w: usize, rows: i32, cols: i32, dense: usize): vo
 }
 
 /** Lanes to dense order. w: the whole matrix; rowBegin, rows multiples of 16; matrixRows: padded rows of the matrix. */
-export function denseFromLanes(w: usize, rowBegin: i32, rows: i32, matrixRows: i32, cols: i32, dense: usize): void {
+export function denseFromLanes(
+  w: usize,
+  rowBegin: i32,
+  rows: i32,
+  matrixRows: i32,
+  cols: i32,
+  dense: usize,
+  denseRows: i32,
+): void {
   const block = lutBlock(cols),
-    blockBytes = (<usize>rows) << 3;
+    blockBytes = (<usize>denseRows) << 3;
   for (let k = 0; k < cols; k += block) {
     const width = min(block, cols - k);
     let src = w + <usize>matrixRows * <usize>(k >> 2) + <usize>rowBegin * <usize>(width >> 2);
@@ -251,11 +259,12 @@ function flush(acc: usize, sums: usize, n: i32, first: bool): void {
 
 /**
  * Integer sums of 8 tokens against `rows` rows (multiple of 16).
- * @param dense u8[cols / 32][rows][8]; @param activations i16[cols][8] of gemmActivations()
+ * @param dense the first row's place in u8[cols / 32][denseRows][8]; @param activations i16[cols][8] of gemmActivations()
  * @param tables scratch, 8 * TABLE bytes; @param acc scratch i16[rows][8]; @param sums result i32[rows][8]
  */
 export function gemm8(
   dense: usize,
+  denseRows: i32,
   activations: usize,
   rows: i32,
   cols: i32,
@@ -264,7 +273,7 @@ export function gemm8(
   sums: usize,
 ): void {
   const blocks = cols >> 5,
-    blockBytes = (<usize>rows) << 3;
+    blockBytes = (<usize>denseRows) << 3;
   let flushed = false;
   for (let b = 0; b < blocks; b += BLOCKS_PER_FLUSH) {
     const n = min(BLOCKS_PER_FLUSH, blocks - b);

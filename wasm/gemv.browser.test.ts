@@ -15,10 +15,10 @@ import {
   prng,
   ROWS,
   record,
+  rowRange,
   ternary,
   WEIGHTS,
 } from '../e2e/kernel-lab';
-import { rowRange } from '../src/bitlinear';
 import type { TernaryMatrix } from '../src/reference';
 
 const COPY = 16384; // between the two copies of the codes
@@ -109,7 +109,7 @@ describe.each(COLS)('%i columns', (cols) => {
             gemv(begin, n, 1, out + begin * 4, 0);
             const wanted = blank.slice();
             wanted.set(y.subarray(begin, begin + n), begin);
-            const what = `${name}, ${matrix.rows} rows, thread ${rank} of ${threads}`;
+            const what = `${name}, ${matrix.rows} rows, part ${rank} of ${threads}`;
             expect(bitDifference(lab.f32(out, rows), wanted), what).toBe('');
           }
           expect(covered).toBe(rows);

@@ -55,7 +55,7 @@ function fourScales(record: usize, stride: usize, first: i32, last: i32): v128 {
 
 /**
  * Products of 8 tokens with `rows` rows (multiple of 16).
- * @param dense u8[cols / 32][rows][8]; @param activations i16[cols][8] of gemmActivations()
+ * @param dense the first row's place in u8[cols / 32][denseRows][8]; @param activations i16[cols][8] of gemmActivations()
  * @param record of quantiseGroups() for the first token; @param recordStride bytes from token to token
  * @param tokens 1..8; sums of further ones mean nothing; @param cols multiple of group
  * @param scales f32[rows / 16][cols / group][16] of these rows
@@ -63,6 +63,7 @@ function fourScales(record: usize, stride: usize, first: i32, last: i32): v128 {
  */
 export function gemm8Grouped(
   dense: usize,
+  denseRows: i32,
   activations: usize,
   record: usize,
   recordStride: i32,
@@ -77,7 +78,7 @@ export function gemm8Grouped(
 ): void {
   const groups = cols / group,
     blocks = group >> 5,
-    blockBytes = (<usize>rows) << 3,
+    blockBytes = (<usize>denseRows) << 3,
     scaleBytes = (<usize>groups) << 6;
   memory.fill(sums, 0, (<usize>rows) << 5);
   for (let g = 0; g < groups; g++) {

@@ -145,10 +145,12 @@ function openMatrix(lab: Lab, matrix: GroupedMatrix) {
       k.gemvDot16Grouped(tile(begin), codes, records, n, cols, group, scale(begin), to, add);
   }
   const gemm = (layout: Layout, tokens: number, begin: number, n: number, to: number, add: number): void => {
-    if (layout === 'lanes') k.denseFromLanes(at.lanes, begin, n, rows, cols, dense);
-    else k.denseFromTiles(tile(begin), n, cols, dense);
+    const place = dense + begin * 8; // among all rows of the matrix
+    if (layout === 'lanes') k.denseFromLanes(at.lanes, begin, n, rows, cols, place, rows);
+    else k.denseFromTiles(tile(begin), n, cols, place, rows);
     k.gemmActivations(codes, cols, tokens, cols, +(layout === 'lanes'), positions);
-    k.gemm8Grouped(dense, positions, records, RECORD, tokens, n, cols, group, scale(begin), tables, accumulators, sums);
+    const [of, record] = [scale(begin), RECORD];
+    k.gemm8Grouped(place, rows, positions, records, record, tokens, n, cols, group, of, tables, accumulators, sums);
     k.gemmStoreGrouped(sums, tokens, n, to, rows * 4, add);
   };
   const load = (q: GroupedRow[]): void => {

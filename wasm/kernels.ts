@@ -7,7 +7,7 @@ export { gemvDot32Grouped, gemvDot16Grouped, gemvLut8Grouped } from './grouped-g
 export { gemm8Grouped, gemmStoreGrouped } from './grouped-gemm';
 export { quantise } from './absmax';
 export { rmsNorm } from './rmsnorm';
-export { ropeTables, rope, ropeKey } from './rope';
+export { ropeTables, rope } from './rope';
 export { storeHead, attentionBlock, attentionCombine } from './attention';
 export { gateRelu2, gateSilu } from './ffn';
 export { scale } from './scale';

@@ -1,4 +1,4 @@
-// ropeTables(), rope(), ropeKey(): the rounding of HF transformers, and the oracle's bits.
+// ropeTables(), rope(): the rounding of HF transformers, and the oracle's bits.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, gaussian, type Lab, openLabs, prng, ulps32 } from '../e2e/kernel-lab';
 import { rope, ropeTurns, type Turns, toBf16 } from '../src/reference';
@@ -111,10 +111,12 @@ describe.each(labs)('$name', (lab) => {
     const wanted = rope(x, 77, turns);
     const { cosines, sines } = tables(lab, 77, headDim, turns);
     const cache = lab.take(headDim * 4);
-    lab.kernels.ropeKey(lab.put(x), headDim, cosines, sines, cache, 0);
+    const turned = lab.take(headDim * 4);
+    lab.kernels.rope(lab.put(x), headDim, cosines, sines, turned);
+    lab.kernels.storeHead(turned, headDim, cache, 0);
     expect(bitDifference(lab.f32(cache, headDim), wanted)).toBe('');
     const half = lab.take(headDim * 2);
-    lab.kernels.ropeKey(lab.put(x), headDim, cosines, sines, half, 1);
+    lab.kernels.storeHead(turned, headDim, half, 1);
     const words = lab.i32(half, headDim / 2);
     // groups of 8: lane i holds element i in its low half, i + 4 in its high half
     const stored = Int32Array.from(wanted, (_, i) => {

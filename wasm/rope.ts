@@ -1,6 +1,5 @@
 // Rotary position embedding, rotate-half (NeoX) pairing: element i pairs with i + d / 2; angle = position * frequency i.
 import { cos, sin } from './math';
-import { storeHead } from './attention';
 
 /**
  * Tables of one position: f32 cos[d / 2] and sin[d / 2] times `multiplier`, padded to a multiple of 4 with cos 1 and sin 0.
@@ -39,10 +38,4 @@ export function rope(x: usize, headDim: i32, cosines: usize, sines: usize, out: 
     v128.store(out + i, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
     v128.store(out + half + i, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
   }
-}
-
-/** Rotates one key head in place and stores it in the cache. */
-export function ropeKey(x: usize, headDim: i32, cosines: usize, sines: usize, cache: usize, bf16: i32): void {
-  rope(x, headDim, cosines, sines, x);
-  storeHead(x, headDim, cache, bf16);
 }
