@@ -74,7 +74,7 @@ describe('one timeline', () => {
     expectRight();
   });
 
-  // a large pass meets at 1 + 3 * 10 + 1 barriers, a decode step at 1 + 3 * 6 + 1
+  // a large pass meets at 1 + 3 * 10 + 1 barriers, a decode step at 1 + 3 * 5 + 1
   test.each([0, 1, 2, 10, 31, 32, 33, 50, 63, 64, 95])(
     'aborted after %i barriers of a prefill, then whole',
     async (barriers) => {
@@ -102,7 +102,7 @@ describe('one timeline', () => {
     expectRight();
   });
 
-  test.each([0, 1, 2, 6, 19])('aborted after %i barriers of a decode step, then again', async (barriers) => {
+  test.each([0, 1, 2, 6, 16])('aborted after %i barriers of a decode step, then again', async (barriers) => {
     fresh();
     await prefill(machine.pool, session, tokens.slice(0, 20), always);
     left = barriers;
