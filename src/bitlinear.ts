@@ -1,20 +1,31 @@
 /**
  * BitLinear: quantise rows of activations, then multiply them with ternary matrices, whose rows are shared out.
  * Up to `plan.smallRows` rows every thread quantises all rows into its own scratch (no barrier) and takes the GEMV, row
- * by row; above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes 8 rows at a time.
+ * by row; above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes 16 rows at a time.
  * Both give the same integers, and the same float32 afterwards.
  */
 import type { Machine } from './machine';
-import { CODES_STRIDE, LANE_UNIT_ROWS, type Matrix, pad, SEGMENT_ROWS } from './memory';
+import {
+  activationBytes,
+  CODES_STRIDE,
+  denseRowBytes,
+  LANE_UNIT_ROWS,
+  type Matrix,
+  type MemoryPlan,
+  pad,
+  SEGMENT_ROWS,
+} from './memory';
 import type { Share } from './share';
 
 /** Weights to a unit of GEMV work, 40 KB: a few microseconds. */
 const UNIT_WEIGHTS = 163_840;
 /** Rows rearranged at once. */
 const REARRANGED_ROWS = 128;
-/** A segment of a large pass has at least this many rows; its tables take as long to build as 81 of them. */
+/** A segment of a large pass has at least this many rows; its tables take as long to build as 280 of them. */
 const LEAST_SEGMENT_ROWS = 512;
 const UNITS_A_THREAD = 4;
+/** Rows of activations to a unit of a large pass. */
+const TOKENS = 16;
 
 /** Quantised activations: where the codes and the records of row 0 lie, and how far apart rows are. */
 export interface Quantised {
@@ -158,18 +169,23 @@ function gemv(
   }
 }
 
+/** Where the dense order of a matrix has a row in its first block; `above`: rows of the matrices before it. */
+const denseAt = (plan: MemoryPlan, matrix: Matrix, above: number, row: number): number =>
+  plan.dense + above * denseRowBytes(matrix, plan.kernel) + row * 4;
+
 /** Before a large pass of matrices: puts their rows in the dense order of the GEMM, once for all activations. */
 export function prepare({ kernels: k, plan }: Machine, share: Share, matrices: Matrix[]): void {
   share.each(countPieces(matrices, REARRANGED_ROWS), (unit) => {
     const { matrix, begin, rows, above } = pieceOf(matrices, REARRANGED_ROWS, unit);
     const { at, paddedCols: cols, paddedRows } = matrix;
-    const dense = plan.dense + (above * cols) / 4 + begin * 8;
-    if (plan.kernel === 'lut8') k.denseFromLanes(at, begin, rows, paddedRows, cols, dense, paddedRows);
-    else k.denseFromTiles(tileOf(matrix, begin), rows, cols, dense, paddedRows);
+    const dense = denseAt(plan, matrix, above, begin);
+    const fives = +!matrix.group;
+    if (plan.kernel === 'lut8') k.denseFromLanes(at, begin, rows, paddedRows, cols, fives, dense, paddedRows);
+    else k.denseFromTiles(tileOf(matrix, begin), rows, cols, fives, dense, paddedRows);
   });
 }
 
-/** Units: 8 rows of activations against a segment of the matrices. */
+/** Units: 16 rows of activations against a segment of the matrices. */
 function gemms(
   machine: Machine,
   share: Share,
@@ -181,21 +197,21 @@ function gemms(
   add: boolean,
 ): void {
   const { plan } = machine;
-  const groups = Math.ceil(n / 8);
+  const groups = Math.ceil(n / TOKENS);
   // tables are built anew for each segment: as few as keep all threads busy to the end
   const allRows = matrices.reduce((sum, { paddedRows }) => sum + paddedRows, 0);
   const wanted = plan.threads === 1 ? 1 : Math.ceil((UNITS_A_THREAD * plan.threads) / groups);
   const most = Math.min(SEGMENT_ROWS, Math.max(LEAST_SEGMENT_ROWS, pad(allRows / wanted, 16)));
   const segments = countPieces(matrices, most);
   share.each(groups * segments, (unit) => {
-    const row = Math.floor(unit / segments) * 8;
+    const row = Math.floor(unit / segments) * TOKENS;
     const piece = pieceOf(matrices, most, unit % segments);
     const to = out + (piece.above + piece.begin + row * outStride) * 4;
-    gemm(machine, piece, q, row, Math.min(8, n - row), to, outStride * 4, add);
+    gemm(machine, piece, q, row, Math.min(TOKENS, n - row), to, outStride * 4, add);
   });
 }
 
-/** Up to 8 rows of activations against a piece of the rearranged weights. */
+/** Up to 16 rows of activations against a piece of the rearranged weights. */
 function gemm(
   { kernels: k, plan, rank }: Machine,
   { matrix, begin, rows, above }: Piece,
@@ -208,16 +224,24 @@ function gemm(
 ): void {
   const { tables, activations, accumulators, sums } = plan.perThread[rank]!;
   const { paddedCols: cols, paddedRows, group } = matrix;
-  const dense = plan.dense + (above * cols) / 4 + begin * 8;
-  const record = q.records + row * plan.recordBytes;
+  const dense = denseAt(plan, matrix, above, begin);
   const lanes = +(plan.kernel === 'lut8');
-  k.gemmActivations(q.codes + row * q.codesStride, q.codesStride, count, cols, lanes, activations);
+  const plane = activationBytes(cols);
+  const vectors = Math.ceil(count / 8);
+  for (let v = 0; v < vectors; v++) {
+    const codes = q.codes + (row + 8 * v) * q.codesStride;
+    const tokens = Math.min(8, count - 8 * v);
+    k.gemmActivations(codes, q.codesStride, tokens, cols, lanes, +!group, activations + v * plane);
+  }
+  const record = q.records + row * plan.recordBytes;
   if (group) {
     const [stride, scales] = [plan.recordBytes, scalesOf(matrix, begin)];
-    k.gemm8Grouped(
+    k.gemmGrouped(
       dense,
       paddedRows,
       activations,
+      plane,
+      vectors,
       record,
       stride,
       count,
@@ -229,9 +253,13 @@ function gemm(
       accumulators,
       sums,
     );
-    k.gemmStoreGrouped(sums, count, rows, to, outBytes, +add);
   } else {
-    k.gemm8(dense, paddedRows, activations, rows, cols, tables, accumulators, sums);
-    k.gemmStore(sums, record, count, rows, matrix.scale, to, outBytes, +add);
+    k.gemm(dense, paddedRows, activations, plane, vectors, rows, cols, lanes, tables, accumulators, sums);
+  }
+  for (let v = 0; v < vectors; v++) {
+    const [from, tokens] = [sums + v * rows * 32, Math.min(8, count - 8 * v)];
+    const [records, at] = [record + v * 8 * plan.recordBytes, to + v * 8 * outBytes];
+    if (group) k.gemmStoreGrouped(from, tokens, rows, at, outBytes, +add);
+    else k.gemmStore(from, records, tokens, rows, matrix.scale, at, outBytes, +add);
   }
 }

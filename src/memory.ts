@@ -71,10 +71,10 @@ export interface ThreadPlan {
   records: number; // recordBytes [smallRows]
   scores: number; // f32[group, 256]
   partials: number; // partial records of every block of one row and key/value head
-  tables: number; // lut8: u8[smallRows, 16 * widest cols]; GEMM: 22 KB
-  activations: number; // GEMM: i16[widest cols, 8]
-  accumulators: number; // GEMM: i16[segment of rows, 8]
-  sums: number; // GEMM: i32[segment of rows, 8]; lut8: i32[unit of rows]
+  tables: number; // lut8: u8[smallRows, 16 * widest cols]; GEMM: 31 KB
+  activations: number; // GEMM: activationBytes() [2]: 16 rows
+  accumulators: number; // GEMM: i16[segment of rows, 16]
+  sums: number; // GEMM: i32[segment of rows, 16]; lut8: i32[unit of rows]
   headInputs: number; // headInputBytes [HEAD_ROWS]: what the rows of a table lm_head are multiplied with
 }
 
@@ -155,14 +155,25 @@ export const SHARE_BYTES = 64;
 export const HEAD_ROWS = 8;
 /** Rows of the lane layout to a unit of work: each unit goes through all tables, block by block. */
 export const LANE_UNIT_ROWS = 256;
-/** Most rows of a matrix that a group of tokens is multiplied with at once: 55 KB of accumulators. */
+/** Most rows of a matrix that a group of tokens is multiplied with at once: 110 KB of accumulators. */
 export const SEGMENT_ROWS = 3456;
-/** Eight tables of partial sums (wasm/gemm.ts, TABLE). */
-const GEMM_TABLES = 8 * 2816;
+/** Four tables of partial sums for 16 tokens (wasm/gemm.ts, TABLE). */
+const GEMM_TABLES = 4 * 2 * 3904;
 const PAGE = 65536;
 const MAX_BYTES = 65536 * PAGE;
 
 export const pad = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
+
+/** Bytes of one row of a matrix in the dense order of the GEMM (wasm/dense.ts): one for 5 columns, 4 where none can be joined. */
+export function denseRowBytes({ paddedCols, group }: Pick<Matrix, 'paddedCols' | 'group'>, kernel: KernelName): number {
+  if (group) return paddedCols / 4;
+  if (kernel === 'lut8') return Math.ceil(paddedCols / 20) * 4;
+  const chunks = paddedCols / 64;
+  return (Math.floor(chunks / 5) * 4 + (chunks % 5)) * 16;
+}
+
+/** Bytes of 8 rows of activations in the positions of the GEMM (wasm/dense.ts). */
+export const activationBytes = (paddedCols: number): number => (paddedCols + 16) * 16;
 
 /**
  * Elements of a head in memory. Each half is padded to a multiple of 4, so that the kernels' vectors fit: element i of a
@@ -279,7 +290,9 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const gemm = maxRows > smallRows;
   const mostRows = Math.min(SEGMENT_ROWS, Math.max(...matrices.map((m) => m.paddedRows)));
   const together = layers.flatMap((l) => [[l.query, l.key, l.value], [l.output], [l.gate, l.up], [l.down]]);
-  const denseBytes = Math.max(...together.map((all) => all.reduce((sum, m) => sum + bytesOf(m), 0)));
+  const denseBytes = Math.max(
+    ...together.map((all) => all.reduce((sum, m) => sum + m.paddedRows * denseRowBytes(m, kernel), 0)),
+  );
   const codesStride = widestCols;
   const logitRows = Math.max(1, Math.min(maxRows, Math.floor(2 ** 21 / paddedVocab)));
   const headInputBytes =
@@ -344,9 +357,9 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
         scores: floats(queriesPerKey * BLOCK),
         partials: take(blocks * partialBytes),
         tables: take(Math.max(kernel === 'lut8' ? smallRows * 16 * widestCols : 0, gemm ? GEMM_TABLES : 0)),
-        activations: take(gemm ? widestCols * 16 : 0),
-        accumulators: take(gemm ? mostRows * 16 : 0),
-        sums: take(Math.max(LANE_UNIT_ROWS * 4, gemm ? mostRows * 32 : 0)),
+        activations: take(gemm ? 2 * activationBytes(widestCols) : 0),
+        accumulators: take(gemm ? mostRows * 32 : 0),
+        sums: take(Math.max(LANE_UNIT_ROWS * 4, gemm ? mostRows * 64 : 0)),
         headInputs: take(HEAD_ROWS * headInputBytes),
       }),
     ),

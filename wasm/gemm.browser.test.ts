@@ -22,9 +22,12 @@ import {
   ternary,
   WEIGHTS,
 } from '../e2e/kernel-lab';
+import { activationBytes, denseRowBytes } from '../src/memory';
 import type { TernaryMatrix } from '../src/reference';
 
-const TOKENS = 8;
+const TOKENS = 16;
+/** 1 to 8 tokens are one vector, 9 to 16 two. */
+const COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16];
 const f = Math.fround;
 const labs = await openLabs(24);
 
@@ -36,22 +39,35 @@ function gemms(lab: Lab, matrix: TernaryMatrix, hf: Uint8Array) {
   const codes = lab.take(TOKENS * cols);
   const records = lab.take(TOKENS * 16);
   const out = lab.take(TOKENS * rows * 4);
-  const dense = lab.take((rows * cols) / 4);
-  const positions = lab.take(cols * 16);
-  const tables = lab.take(8 * 2816);
-  const accumulators = lab.take(rows * 16);
-  const sums = lab.take(rows * 32);
+  const rowBytes = {
+    tiles: denseRowBytes({ paddedCols: cols, group: 0 }, 'dot32'),
+    lanes: denseRowBytes({ paddedCols: cols, group: 0 }, 'lut8'),
+  };
+  const dense = { tiles: lab.take(rows * rowBytes.tiles), lanes: lab.take(rows * rowBytes.lanes) };
+  const plane = activationBytes(cols);
+  const positions = lab.take(2 * plane);
+  const tables = lab.take(4 * 2 * 3904);
+  const accumulators = lab.take(rows * 32);
+  const sums = lab.take(rows * 64);
   const matrices = { tiles: packMatrix(lab, matrix, hf, 'tiles'), lanes: packMatrix(lab, matrix, hf, 'lanes') };
-  let place = dense; // of the rows at work, among all rows of the matrix
+  let place = 0; // of the rows at work, among all rows of the matrix
   const prepare = (layout: Layout, begin: number, n: number): void => {
-    place = dense + begin * 8;
-    if (layout === 'lanes') k.denseFromLanes(matrices.lanes, begin, n, rows, cols, place, rows);
-    else k.denseFromTiles(matrices.tiles + (begin * cols) / 4, n, cols, place, rows);
+    place = dense[layout] + begin * 4;
+    if (layout === 'lanes') k.denseFromLanes(matrices.lanes, begin, n, rows, cols, 1, place, rows);
+    else k.denseFromTiles(matrices.tiles + (begin * cols) / 4, n, cols, 1, place, rows);
   };
   const multiply = (layout: Layout, tokens: number, n: number, scale: number, to: number, add: number): void => {
-    k.gemmActivations(codes, cols, tokens, cols, +(layout === 'lanes'), positions);
-    k.gemm8(place, rows, positions, n, cols, tables, accumulators, sums);
-    k.gemmStore(sums, records, tokens, n, scale, to, rows * 4, add);
+    const lanes = +(layout === 'lanes');
+    const vectors = Math.ceil(tokens / 8);
+    for (let v = 0; v < vectors; v++) {
+      const some = Math.min(8, tokens - 8 * v);
+      k.gemmActivations(codes + 8 * v * cols, cols, some, cols, lanes, 1, positions + v * plane);
+    }
+    k.gemm(place, rows, positions, plane, vectors, n, cols, lanes, tables, accumulators, sums);
+    for (let v = 0; v < vectors; v++) {
+      const [from, some] = [sums + v * n * 32, Math.min(8, tokens - 8 * v)];
+      k.gemmStore(from, records + v * 128, some, n, scale, to + v * 8 * rows * 4, rows * 4, add);
+    }
   };
   const load = (q: Int8Array[], inverses: number[]): void => {
     const padded = new Int8Array(TOKENS * cols);
@@ -68,7 +84,7 @@ const LAYOUTS: Layout[] = ['tiles', 'lanes'];
 const ones = Array<number>(TOKENS).fill(1);
 
 describe.each(COLS)('%i columns', (cols) => {
-  /** Eight rows of activations: every pattern, then random ones. */
+  /** Sixteen rows of activations: every pattern, then random ones. */
   const tokens = Array.from({ length: TOKENS }, (_, t) =>
     activations(cols, ACTIVATIONS[t] ?? 'random', t * 999 + cols),
   );
@@ -79,13 +95,13 @@ describe.each(COLS)('%i columns', (cols) => {
     }),
   );
 
-  test.each(labs)('$name: integer sums are exact, for 1 to 8 tokens', (lab) => {
+  test.each(labs)('$name: integer sums are exact, for 1 to 16 tokens', (lab) => {
     for (const { matrix, hf, answers } of cases()) {
       const { prepare, multiply, load, out, rows, sums } = gemms(lab, matrix, hf);
       load(tokens, ones);
       for (const layout of LAYOUTS) {
         prepare(layout, 0, rows);
-        for (let n = 1; n <= TOKENS; n++) {
+        for (const n of COUNTS) {
           const what = `${layout}, ${matrix.rows} rows, ${n} tokens`;
           const blank = Array.from({ length: TOKENS }, () => new Float32Array(rows).fill(Number.NaN));
           lab.write(out, joined(blank));
@@ -93,7 +109,10 @@ describe.each(COLS)('%i columns', (cols) => {
           const wanted = joined(blank.map((row, t) => (t < n ? answers[t]! : row)));
           expect(bitDifference(lab.f32(out, TOKENS * rows), wanted), what).toBe('');
         }
-        const integers = Array.from({ length: rows * TOKENS }, (_, i) => answers[i % TOKENS]![Math.floor(i / TOKENS)]!);
+        const integers = Array.from({ length: rows * TOKENS }, (_, i) => {
+          const vector = Math.floor(i / (rows * 8));
+          return answers[8 * vector + (i % 8)]![Math.floor(i / 8) - vector * rows]!;
+        });
         expect(difference(lab.i32(sums, rows * TOKENS), integers), `${layout}, sums`).toBe('');
       }
       expect(lab.overruns()).toEqual([]);

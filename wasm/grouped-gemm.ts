@@ -1,49 +1,9 @@
-// BitLinear with group scales for many rows of activations: the table of partial sums of gemm.ts, 8 tokens at a time,
-// with the scales applied at the end of each group of columns. The arithmetic is the one of grouped.ts.
+// BitLinear with group scales for many rows of activations: the table of partial sums of gemm.ts, 8 or 16 tokens at a
+// time, with the scales applied at the end of each group of columns. The arithmetic is the one of grouped.ts.
 //
-// A group of 64 or 128 columns is 2 or 4 blocks of 32 positions in the dense order of either layout. Sums of a group
-// stay below 4 * 32 * 127 = 16256, within i16; the last block of a group goes to float32 straight from the registers.
-import { lookup, buildTables, gemmBlock } from './gemm';
-
-/** sums[8] += f32(x) * (w * a): one row, one group, 8 tokens. x: i16x8. */
-function addRow(sums: usize, x: v128, scale: usize, a0: v128, a1: v128): void {
-  const w = v128.load32_splat(scale);
-  const low = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(x)),
-    high = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(x));
-  v128.store(sums, f32x4.add(v128.load(sums), f32x4.mul(low, f32x4.mul(w, a0))));
-  v128.store(sums, f32x4.add(v128.load(sums, 16), f32x4.mul(high, f32x4.mul(w, a1))), 16);
-}
-
-/**
- * The last block of a group over all rows (multiple of 16).
- * @param acc i16[rows][8] of the other blocks; @param scales of the first row and this group
- * @param scaleBytes from 16 rows to the next 16; @param a0, a1 activation scales of tokens 0..3, 4..7
- */
-function lastBlock(
-  dense: usize,
-  tables: usize,
-  acc: usize,
-  rows: i32,
-  scales: usize,
-  scaleBytes: usize,
-  a0: v128,
-  a1: v128,
-  sums: usize,
-): void {
-  for (let r = 0; r < rows; r += 16) {
-    const end = scales + 64;
-    let s = scales;
-    do {
-      addRow(sums, i16x8.add(v128.load(acc), lookup(dense, tables)), s, a0, a1);
-      addRow(sums + 32, i16x8.add(v128.load(acc, 16), lookup(dense + 8, tables)), s + 4, a0, a1);
-      dense += 16;
-      acc += 32;
-      sums += 64;
-      s += 8;
-    } while (s < end);
-    scales += scaleBytes;
-  }
-}
+// A group of 64 or 128 columns is 4 or 8 whole blocks of the dense order with four columns a byte. Sums of a group stay
+// below 128 * 127 = 16256, within i16.
+import { buildTables, gemmBlock } from './gemm';
 
 /** The activation scales of four tokens, one behind the other `stride` bytes. */
 function fourScales(record: usize, stride: usize, first: i32, last: i32): v128 {
@@ -54,17 +14,56 @@ function fourScales(record: usize, stride: usize, first: i32, last: i32): v128 {
 }
 
 /**
- * Products of 8 tokens with `rows` rows (multiple of 16).
- * @param dense the first row's place in u8[cols / 32][denseRows][8]; @param activations i16[cols][8] of gemmActivations()
- * @param record of quantiseGroups() for the first token; @param recordStride bytes from token to token
- * @param tokens 1..8; sums of further ones mean nothing; @param cols multiple of group
- * @param scales f32[rows / 16][cols / group][16] of these rows
- * @param tables, acc scratch as in gemm8(); @param sums result f32[rows][8]
+ * The end of a group for 8 tokens: sums += f32(acc) * (w * a), and acc = 0.
+ * @param acc i16[rows][step / 16][8]; @param scales of the first row and this group
+ * @param scaleBytes from 16 rows to the next 16; @param a0, a1 activation scales of tokens 0..3, 4..7
+ * @param sums f32[rows][8]
  */
-export function gemm8Grouped(
+function flushScaled(
+  acc: usize,
+  step: usize,
+  rows: i32,
+  scales: usize,
+  scaleBytes: usize,
+  a0: v128,
+  a1: v128,
+  sums: usize,
+): void {
+  const zero = i16x8.splat(0);
+  for (let r = 0; r < rows; r += 16) {
+    const end = scales + 64;
+    let s = scales;
+    do {
+      const x = v128.load(acc),
+        w = v128.load32_splat(s);
+      const low = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(x)),
+        high = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(x));
+      v128.store(acc, zero);
+      v128.store(sums, f32x4.add(v128.load(sums), f32x4.mul(low, f32x4.mul(w, a0))));
+      v128.store(sums, f32x4.add(v128.load(sums, 16), f32x4.mul(high, f32x4.mul(w, a1))), 16);
+      acc += step;
+      sums += 32;
+      s += 4;
+    } while (s < end);
+    scales += scaleBytes;
+  }
+}
+
+/**
+ * Products of 8 or 16 tokens with `rows` rows (multiple of 16).
+ * @param dense the first row's place in u8[cols / 16][denseRows][4], four columns a byte
+ * @param activations of gemmActivations(), four columns to a table; @param plane bytes from 8 tokens to the next 8
+ * @param vectors 1: 8 tokens, 2: 16; @param record of quantiseGroups() for the first token
+ * @param recordStride bytes from token to token; @param tokens up to 8 * vectors; sums of further ones mean nothing
+ * @param cols multiple of group; @param scales f32[rows / 16][cols / group][16] of these rows
+ * @param tables, acc scratch as in gemm(); @param sums result f32[vectors][rows][8]
+ */
+export function gemmGrouped(
   dense: usize,
   denseRows: i32,
   activations: usize,
+  plane: i32,
+  vectors: i32,
   record: usize,
   recordStride: i32,
   tokens: i32,
@@ -77,29 +76,30 @@ export function gemm8Grouped(
   sums: usize,
 ): void {
   const groups = cols / group,
-    blocks = group >> 5,
-    blockBytes = (<usize>denseRows) << 3,
-    scaleBytes = (<usize>groups) << 6;
-  memory.fill(sums, 0, (<usize>rows) << 5);
+    blocks = group >> 4,
+    scaleBytes = (<usize>groups) << 6,
+    sumBytes = (<usize>rows) << 5;
+  memory.fill(acc, 0, (<usize>(rows * vectors)) << 4);
+  memory.fill(sums, 0, (<usize>(rows * vectors)) << 5);
   for (let g = 0; g < groups; g++) {
-    for (let i = 1; i < blocks; i++) {
-      buildTables(activations, tables);
-      gemmBlock(dense, tables, acc, rows, i == 1);
-      dense += blockBytes;
-      activations += 512;
+    for (let i = 0; i < blocks; i++) {
+      buildTables(activations, <usize>plane, vectors, false, tables);
+      gemmBlock(dense, tables, acc, rows, vectors);
+      dense += (<usize>denseRows) << 2;
+      activations += 256;
     }
-    buildTables(activations, tables);
-    const a0 = fourScales(record, recordStride, 0, tokens - 1),
-      a1 = fourScales(record, recordStride, 4, tokens - 1);
-    lastBlock(dense, tables, acc, rows, scales, scaleBytes, a0, a1, sums);
-    dense += blockBytes;
-    activations += 512;
+    for (let v = 0; v < vectors; v++) {
+      const a0 = fourScales(record, recordStride, v << 3, tokens - 1),
+        a1 = fourScales(record, recordStride, (v << 3) + 4, tokens - 1);
+      const from = acc + ((<usize>v) << 4);
+      flushScaled(from, (<usize>vectors) << 4, rows, scales, scaleBytes, a0, a1, sums + <usize>v * sumBytes);
+    }
     record += 4;
     scales += 64;
   }
 }
 
-/** Writes the sums of gemm8Grouped() a token to a row. @param outStride bytes from token to token */
+/** Writes the sums of gemmGrouped() a token to a row. @param outStride bytes from token to token */
 export function gemmStoreGrouped(
   sums: usize,
   tokens: i32,

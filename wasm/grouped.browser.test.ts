@@ -19,10 +19,11 @@ import {
   ternary,
   WEIGHTS,
 } from '../e2e/kernel-lab';
+import { activationBytes, denseRowBytes } from '../src/memory';
 import { bitLinearGroups, type GroupedMatrix, type GroupedRow, quantiseGroups } from '../src/reference';
 
 const COPY = 16384;
-const TOKENS = 8;
+const TOKENS = 16;
 const RECORD = 1024; // bytes from record to record: 128 groups
 const f = Math.fround;
 const labs = await openLabs(16);
@@ -122,11 +123,12 @@ function openMatrix(lab: Lab, matrix: GroupedMatrix) {
   const out = lab.take(TOKENS * rows * 4);
   const lutTables = lab.take(cols * 16);
   const lutSums = lab.take(rows * 4);
-  const dense = lab.take((rows * cols) / 4);
-  const positions = lab.take(cols * 16);
-  const tables = lab.take(8 * 2816);
-  const accumulators = lab.take(rows * 16);
-  const sums = lab.take(rows * 32);
+  const dense = lab.take(rows * denseRowBytes({ paddedCols: cols, group: group === 64 ? 64 : 128 }, 'dot32'));
+  const plane = activationBytes(cols);
+  const positions = lab.take(2 * plane);
+  const tables = lab.take(4 * 2 * 3904);
+  const accumulators = lab.take(rows * 32);
+  const sums = lab.take(rows * 64);
   const plain = { trits: matrix.trits, rows: matrix.rows, cols, scale: 1 };
   const hf = hfBytes(plain);
   const at = { tiles: packMatrix(lab, plain, hf, 'tiles'), lanes: packMatrix(lab, plain, hf, 'lanes') };
@@ -145,13 +147,36 @@ function openMatrix(lab: Lab, matrix: GroupedMatrix) {
       k.gemvDot16Grouped(tile(begin), codes, records, n, cols, group, scale(begin), to, add);
   }
   const gemm = (layout: Layout, tokens: number, begin: number, n: number, to: number, add: number): void => {
-    const place = dense + begin * 8; // among all rows of the matrix
-    if (layout === 'lanes') k.denseFromLanes(at.lanes, begin, n, rows, cols, place, rows);
-    else k.denseFromTiles(tile(begin), n, cols, place, rows);
-    k.gemmActivations(codes, cols, tokens, cols, +(layout === 'lanes'), positions);
-    const [of, record] = [scale(begin), RECORD];
-    k.gemm8Grouped(place, rows, positions, records, record, tokens, n, cols, group, of, tables, accumulators, sums);
-    k.gemmStoreGrouped(sums, tokens, n, to, rows * 4, add);
+    const place = dense + begin * 4; // among all rows of the matrix
+    const lanes = +(layout === 'lanes');
+    if (lanes) k.denseFromLanes(at.lanes, begin, n, rows, cols, 0, place, rows);
+    else k.denseFromTiles(tile(begin), n, cols, 0, place, rows);
+    const vectors = Math.ceil(tokens / 8);
+    for (let v = 0; v < vectors; v++) {
+      const some = Math.min(8, tokens - 8 * v);
+      k.gemmActivations(codes + 8 * v * cols, cols, some, cols, lanes, 0, positions + v * plane);
+    }
+    k.gemmGrouped(
+      place,
+      rows,
+      positions,
+      plane,
+      vectors,
+      records,
+      RECORD,
+      tokens,
+      n,
+      cols,
+      group,
+      scale(begin),
+      tables,
+      accumulators,
+      sums,
+    );
+    for (let v = 0; v < vectors; v++) {
+      const some = Math.min(8, tokens - 8 * v);
+      k.gemmStoreGrouped(sums + v * n * 32, some, n, to + v * 8 * rows * 4, rows * 4, add);
+    }
   };
   const load = (q: GroupedRow[]): void => {
     for (const [t, row] of q.entries()) {
@@ -202,7 +227,10 @@ describe('the oracle, on numbers worked out by hand', () => {
 
 describe.each(SHAPES)('%i columns in groups of %i', (cols, group) => {
   const rowsOf = once(() => ACTIVATIONS.map((pattern, i) => groupedRow(cols, group, pattern, cols + i)));
-  const tokens = once(() => [...rowsOf(), ...[1, 2, 3].map((i) => groupedRow(cols, group, 'random', cols * 9 + i))]);
+  const tokens = once(() => [
+    ...rowsOf(),
+    ...Array.from({ length: 11 }, (_, i) => groupedRow(cols, group, 'random', cols * 9 + i)),
+  ]);
   const cases = once(() =>
     ROWS.flatMap((rows) =>
       WEIGHTS.filter((weights) => rows === 16 || weights === 'random').map((weights) => {
@@ -238,13 +266,13 @@ describe.each(SHAPES)('%i columns in groups of %i', (cols, group) => {
     }
   });
 
-  test.each(labs)('$name: the GEMM gives them for 1 to 8 tokens', (lab) => {
+  test.each(labs)('$name: the GEMM gives them for 1 to 16 tokens', (lab) => {
     for (const { matrix, what, answers } of cases()) {
       const { gemm, load, out, rows } = openMatrix(lab, matrix);
       const before = gaussian(TOKENS * rows, prng(cols), 100);
       load(tokens());
       for (const layout of LAYOUTS) {
-        for (let n = 1; n <= TOKENS; n++) {
+        for (const n of [1, 2, 3, 5, 8, 9, 11, 16]) {
           lab.write(out, blank(TOKENS * rows));
           gemm(layout, n, 0, rows, out, 0);
           const wanted = joined(answers.map((y, t) => (t < n ? y : blank(rows))));
@@ -293,7 +321,7 @@ describe.each(SHAPES)('%i columns in groups of %i', (cols, group) => {
   test.each(labs)('$name: from float32 to float32, GEMV and GEMM agree', (lab) => {
     const { matrix } = large();
     const { gemvs, gemm, codes, records, out, rows } = openMatrix(lab, matrix);
-    const x = Array.from({ length: TOKENS }, (_, t) => gaussian(cols, prng(cols * 7 + t), 10 ** (t - 4)));
+    const x = Array.from({ length: TOKENS }, (_, t) => gaussian(cols, prng(cols * 7 + t), 10 ** ((t % 9) - 4)));
     const at = x.map((row) => lab.put(row));
     const quantised = (t: number, slot: number): void =>
       lab.kernels.quantiseGroups(at[t]!, cols, cols, group, codes + slot * cols, 0, records + slot * RECORD);

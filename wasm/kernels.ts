@@ -1,10 +1,11 @@
 // The one entry for asc: every kernel by name. Imports one memory; owns no memory, no tables, no mutable globals, no heap.
 export { writeConstants } from './simd';
 export { gemvDot32, gemvDot16, gemvLut8, lutTables } from './gemv';
-export { denseFromTiles, denseFromLanes, gemmActivations, gemm8, gemmStore } from './gemm';
+export { denseFromTiles, denseFromLanes, gemmActivations } from './dense';
+export { gemm, gemmStore } from './gemm';
 export { quantiseGroups, embedTiles, embedLanes } from './grouped';
 export { gemvDot32Grouped, gemvDot16Grouped, gemvLut8Grouped } from './grouped-gemv';
-export { gemm8Grouped, gemmStoreGrouped } from './grouped-gemm';
+export { gemmGrouped, gemmStoreGrouped } from './grouped-gemm';
 export { quantise } from './absmax';
 export { rmsNorm } from './rmsnorm';
 export { ropeTables, rope } from './rope';
