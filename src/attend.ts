@@ -3,7 +3,7 @@
  * Units of work are shared out; a head's arithmetic has one order, whoever does it.
  */
 import type { Machine } from './machine';
-import { BLOCK, type LayerPlan, pad } from './memory';
+import { BLOCK, type LayerPlan, pad, RUN_ROWS } from './memory';
 import type { Share } from './share';
 
 export interface Attention {
@@ -22,9 +22,18 @@ export interface Attention {
   output(row: number): number;
 }
 
+/** Units for each thread, at least, before rows are made to share one. */
+const LEAST_UNITS = 4;
+
+/** Consecutive rows of one sequence, which go through attention together. */
+interface Run {
+  row: number;
+  rows: number;
+}
+
 export function createAttention(machine: Machine, share: Share): Attention {
   const { kernels: k, plan, rank, words } = machine;
-  const { config, cacheBf16, headDim } = plan;
+  const { config, cacheBf16, headDim, threads } = plan;
   const { heads, kvHeads, rmsNormEps } = config;
   const own = plan.perThread[rank]!;
   const group = heads / kvHeads;
@@ -75,32 +84,65 @@ export function createAttention(machine: Machine, share: Share): Attention {
     });
   }
 
-  /** One row, one key/value head, one block of positions. @param queries of the row, after RoPE */
+  /**
+   * One run, one key/value head, one block of positions: of every row that sees some of it.
+   * @param queries of the run's first row, after RoPE, others rowBytes on; @param partial record of the first row, others
+   * recordBytes on
+   */
   function attendBlock(
     layer: LayerPlan,
-    row: number,
+    run: Run,
     queries: number,
+    rowBytes: number,
     kv: number,
     block: number,
     partial: number,
+    recordBytes: number,
   ): void {
     const first = block * BLOCK;
-    const count = Math.min(BLOCK, position(row) + 1 - first);
-    const keys = cacheHead(layer.keys, row, kv) + first * cachedHeadBytes;
-    const values = cacheHead(layer.values, row, kv) + first * cachedHeadBytes;
-    const query = queries + kv * group * headBytes;
-    k.attentionBlock(query, keys, values, count, group, headDim, scale, +cacheBf16, own.scores, partial);
+    const blind = Math.max(0, first - position(run.row)); // rows before the block
+    const count = Math.min(BLOCK, position(run.row + blind) + 1 - first);
+    const keys = cacheHead(layer.keys, run.row, kv) + first * cachedHeadBytes;
+    const values = cacheHead(layer.values, run.row, kv) + first * cachedHeadBytes;
+    const query = queries + blind * rowBytes + kv * group * headBytes;
+    const [rows, to] = [run.rows - blind, partial + blind * recordBytes];
+    // biome-ignore format: as the kernel has them
+    k.attentionBlock(
+      query, rowBytes, rows, group, keys, values, count, headDim, scale, +cacheBf16, own.scores, to, recordBytes,
+    );
   }
 
   const blocksOf = (row: number): number => Math.floor(position(row) / BLOCK) + 1;
   const mostBlocks = Math.ceil(plan.contextLength / BLOCK);
+  const rowPartialBytes = kvHeads * mostBlocks * plan.partialBytes;
   const partialAt = (row: number, kv: number): number =>
-    plan.partials + (row * kvHeads + kv) * mostBlocks * plan.partialBytes;
+    plan.partials + row * rowPartialBytes + kv * mostBlocks * plan.partialBytes;
+
+  /** The rows of a pass in runs, so short that every thread finds some of `units` (of one row each) to do. */
+  function runsOf(n: number, units: number): Run[] {
+    const most = Math.min(RUN_ROWS, Math.max(1, Math.floor(units / (LEAST_UNITS * threads))));
+    const sequence = (row: number): number => words[plan.rowSequences / 4 + row]!;
+    const runs: Run[] = [];
+    for (let row = 0; row < n; ) {
+      let rows = 1;
+      while (
+        rows < most &&
+        row + rows < n &&
+        sequence(row + rows) === sequence(row) &&
+        position(row + rows) === position(row) + rows
+      )
+        rows++;
+      runs.push({ row, rows });
+      row += rows;
+    }
+    return runs;
+  }
+  const lastOf = ({ row, rows }: Run): number => row + rows - 1;
 
   function small(n: number, layer: LayerPlan): void {
-    let units = 0;
+    let rowUnits = 0;
     for (let row = 0; row < n; row++) {
-      units += kvHeads * blocksOf(row);
+      rowUnits += kvHeads * blocksOf(row);
       for (let head = 0; head < heads; head++) {
         const to = own.queries + row * queryBytes + head * headBytes;
         ropeHead(row, qkvRow(row) + head * headBytes, layer.queryNorm, to);
@@ -110,19 +152,18 @@ export function createAttention(machine: Machine, share: Share): Attention {
         storeValue(row, kv, layer);
       }
     }
+    const runs = runsOf(n, rowUnits);
+    const unitsOf = (run: Run): number => kvHeads * blocksOf(lastOf(run));
+    const units = runs.reduce((sum, run) => sum + unitsOf(run), 0);
     share.each(units, (unit) => {
-      let row = 0;
-      for (let left = unit; ; row++) {
-        const blocks = blocksOf(row);
-        if (left >= kvHeads * blocks) {
-          left -= kvHeads * blocks;
-          continue;
-        }
-        const [kv, block] = [Math.floor(left / blocks), left % blocks];
-        const to = partialAt(row, kv) + block * plan.partialBytes;
-        attendBlock(layer, row, own.queries + row * queryBytes, kv, block, to);
-        return;
-      }
+      let left = unit;
+      let at = 0;
+      for (; left >= unitsOf(runs[at]!); at++) left -= unitsOf(runs[at]!);
+      const run = runs[at]!;
+      const blocks = blocksOf(lastOf(run));
+      const [kv, block] = [Math.floor(left / blocks), left % blocks];
+      const to = partialAt(run.row, kv) + block * plan.partialBytes;
+      attendBlock(layer, run, own.queries + run.row * queryBytes, queryBytes, kv, block, to, rowPartialBytes);
     });
   }
 
@@ -134,16 +175,27 @@ export function createAttention(machine: Machine, share: Share): Attention {
     return own.normed;
   }
 
-  /** Units: whole (row, key/value head), in the same arithmetic; rows that share a key/value head follow each other. */
+  /**
+   * Units: whole (run, key/value head), in the same arithmetic. A block of keys and values stays in the cache while all rows
+   * of a run go over it; runs that share a key/value head follow each other.
+   */
   function large(n: number, layer: LayerPlan): void {
-    share.each(n * kvHeads, (unit) => {
-      const [row, kv] = [unit % n, Math.floor(unit / n)];
-      const blocks = blocksOf(row);
+    const runs = runsOf(n, n * kvHeads);
+    const { partialBytes } = plan;
+    share.each(runs.length * kvHeads, (unit) => {
+      const run = runs[unit % runs.length]!;
+      const kv = Math.floor(unit / runs.length);
+      const blockBytes = run.rows * partialBytes;
+      const blocks = blocksOf(lastOf(run));
       for (let block = 0; block < blocks; block++) {
-        attendBlock(layer, row, qkvRow(row), kv, block, own.partials + block * plan.partialBytes);
+        const to = own.partials + block * blockBytes;
+        attendBlock(layer, run, qkvRow(run.row), plan.qkvStride * 4, kv, block, to, partialBytes);
       }
-      const to = output(row) + kv * group * headBytes;
-      k.attentionCombine(own.partials, blocks, plan.partialBytes, group, headDim, to);
+      for (let i = 0; i < run.rows; i++) {
+        const row = run.row + i;
+        const to = output(row) + kv * group * headBytes;
+        k.attentionCombine(own.partials + i * partialBytes, blocksOf(row), blockBytes, group, headDim, to);
+      }
     });
   }
 

@@ -69,8 +69,8 @@ export interface ThreadPlan {
   queries: number; // f32[smallRows, heads * headDim]: queries of a small pass after RoPE
   codes: number; // i8[smallRows, CODES_STRIDE], two copies each
   records: number; // recordBytes [smallRows]
-  scores: number; // f32[group, 256]
-  partials: number; // partial records of every block of one row and key/value head
+  scores: number; // f32[runRows * group, 256], then f32[4, headDim]: see wasm/attention-float.ts
+  partials: number; // partial records of every block of one run of rows and one key/value head
   tables: number; // lut8: u8[smallRows, 16 * widest cols]; GEMM: 31 KB
   activations: number; // GEMM: activationBytes() [2]: 16 rows
   accumulators: number; // GEMM: i16[segment of rows, 16]
@@ -148,6 +148,8 @@ const FIRST_FREE = 1024;
 export const CODES_STRIDE = 32768;
 /** Positions to an attention block (wasm/attention.ts, BLOCK). */
 export const BLOCK = 256;
+/** Rows of one sequence that go through attention together, at most. */
+export const RUN_ROWS = 8;
 /** Counters of the work shared out (share.ts): sets of one a thread, each on a cache line of its own. */
 export const SHARE_SETS = 4;
 export const SHARE_BYTES = 64;
@@ -288,6 +290,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const recordBytes = group ? pad((widestCols / group) * 8, 16) : 16;
   const smallRows = Math.min(maxRows, kernel === 'lut8' ? 2 : 4);
   const gemm = maxRows > smallRows;
+  const runRows = Math.min(RUN_ROWS, maxRows);
   const mostRows = Math.min(SEGMENT_ROWS, Math.max(...matrices.map((m) => m.paddedRows)));
   const together = layers.flatMap((l) => [[l.query, l.key, l.value], [l.output], [l.gate, l.up], [l.down]]);
   const denseBytes = Math.max(
@@ -354,8 +357,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
         queries: floats(smallRows * queryRows),
         codes: take(smallRows * CODES_STRIDE),
         records: take(smallRows * recordBytes),
-        scores: floats(queriesPerKey * BLOCK),
-        partials: take(blocks * partialBytes),
+        scores: floats(runRows * queriesPerKey * BLOCK + 4 * headDim),
+        partials: take(runRows * blocks * partialBytes),
         tables: take(Math.max(kernel === 'lut8' ? smallRows * 16 * widestCols : 0, gemm ? GEMM_TABLES : 0)),
         activations: take(gemm ? 2 * activationBytes(widestCols) : 0),
         accumulators: take(gemm ? mostRows * 32 : 0),

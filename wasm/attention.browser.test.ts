@@ -6,7 +6,7 @@ import { attend, toBf16 } from '../src/reference';
 
 const f = Math.fround;
 const labs = await openLabs();
-const HEAD_DIMS = [8, 24, 64, 104, 128];
+const HEAD_DIMS = [8, 24, 40, 64, 104, 128];
 const GROUPS = [1, 2, 3, 4, 5, 7, 8];
 const POSITIONS = [1, 2, 3, 4, 5, 63, 64, 65, 255, 256, 257, 600];
 
@@ -46,8 +46,11 @@ function example(group: number, headDim: number, n: number, spread = 1): Case {
   return { queries: heads(group, spread), keys: rounded(heads(n, 1)), values: rounded(heads(n, 1)) };
 }
 
-/** Puts keys and values into a cache; what comes back runs a group of queries over it, as src/forward.ts does. */
-function cached(lab: Lab, { keys, values }: Case, bf16: number): (queries: Float32Array[]) => Float32Array {
+/**
+ * Puts keys and values into a cache; what comes back runs consecutive rows of grouped queries over it, as src/attend.ts
+ * does. The last row sees all positions, each row before it one less.
+ */
+function cached(lab: Lab, { keys, values }: Case, bf16: number): (rows: Float32Array[][]) => Float32Array {
   const k = lab.kernels;
   const [n, headDim] = [keys.length, keys[0]!.length];
   const headBytes = headDim * (bf16 ? 2 : 4);
@@ -60,27 +63,40 @@ function cached(lab: Lab, { keys, values }: Case, bf16: number): (queries: Float
   };
   const [ks, vs] = [store(keys), store(values)];
   const scale = f(1 / Math.sqrt(headDim));
-  return (queries) => {
-    const group = queries.length;
-    const q = lab.put(joined(queries));
-    const scores = lab.take(group * BLOCK * 4);
+  return (rows) => {
+    const group = rows[0]!.length;
+    const rowBytes = group * headDim * 4 + 32; // rows of q need not touch
+    const q = lab.take(rows.length * rowBytes);
+    for (const [r, queries] of rows.entries()) lab.write(q + r * rowBytes, joined(queries));
+    const scratch = lab.take((rows.length * group * BLOCK + 4 * headDim) * 4);
     const stride = pad(group * 8, 16) + group * headDim * 4;
     const blocks = Math.ceil(n / BLOCK);
-    const partials = lab.take(blocks * stride);
-    const out = lab.take(group * headDim * 4);
+    const recordBytes = blocks * stride;
+    const partials = lab.take(rows.length * recordBytes);
+    const out = lab.take(rows.length * group * headDim * 4);
+    const seen = (row: number): number => n - rows.length + row + 1;
     // the last block first: the order of the work must not matter
     for (let block = blocks - 1; block >= 0; block--) {
-      const at = block * BLOCK * headBytes;
-      const count = Math.min(BLOCK, n - block * BLOCK);
-      k.attentionBlock(q, ks + at, vs + at, count, group, headDim, scale, bf16, scores, partials + block * stride);
+      const first = block * BLOCK;
+      const at = first * headBytes;
+      const from = Math.max(0, first + rows.length - n); // the first row that sees some of the block
+      const count = Math.min(BLOCK, seen(from) - first);
+      // biome-ignore format: as the kernel has them
+      k.attentionBlock(
+        q + from * rowBytes, rowBytes, rows.length - from, group, ks + at, vs + at, count, headDim, scale, bf16, scratch,
+        partials + from * recordBytes + block * stride, recordBytes,
+      );
     }
-    k.attentionCombine(partials, blocks, stride, group, headDim, out);
+    for (const row of rows.keys()) {
+      const to = out + row * group * headDim * 4;
+      k.attentionCombine(partials + row * recordBytes, Math.ceil(seen(row) / BLOCK), stride, group, headDim, to);
+    }
     expect(lab.overruns()).toEqual([]);
-    return lab.f32(out, group * headDim);
+    return lab.f32(out, rows.length * group * headDim);
   };
 }
 
-const attention = (lab: Lab, made: Case, bf16: number): Float32Array => cached(lab, made, bf16)(made.queries);
+const attention = (lab: Lab, made: Case, bf16: number): Float32Array => cached(lab, made, bf16)([made.queries]);
 const answer = ({ queries, keys, values }: Case): Float32Array =>
   joined(queries.map((query) => attend(query, keys, values)));
 
@@ -129,7 +145,43 @@ describe.each(HEAD_DIMS)('attention, heads of %i', (headDim) => {
         for (const group of GROUPS) {
           const what = `group of ${group}, ${n} positions, bf16 ${bf16}`;
           const wanted = right.subarray(0, group * headDim);
-          expect(bitDifference(run(made.queries.slice(0, group)), wanted), what).toBe('');
+          expect(bitDifference(run([made.queries.slice(0, group)]), wanted), what).toBe('');
+        }
+      }
+    }
+  });
+});
+
+describe.each([8, 40, 128])('rows together, heads of %i', (headDim) => {
+  const [MOST_ROWS, MOST_HEADS] = [9, 5];
+  // the end of the last row, around the edges of blocks and of what the kernels take at once
+  const cases = once(() =>
+    [9, 63, 64, 65, 72, 255, 256, 257, 260, 264, 265, 513, 520].map((n) => {
+      const made = example(MOST_ROWS * MOST_HEADS, headDim, n, 2);
+      const rows = Array.from({ length: MOST_ROWS }, (_, r) =>
+        made.queries.slice(r * MOST_HEADS, (r + 1) * MOST_HEADS),
+      );
+      const right = rows.map((queries, r) => {
+        const end = n - MOST_ROWS + r + 1;
+        return queries.map((query) => attend(query, made.keys.slice(0, end), made.values.slice(0, end)));
+      });
+      return { made, n, rows, right };
+    }),
+  );
+
+  test.each(labs)('$name: 1 to 9 rows, groups of 1 to 5, both caches', (lab) => {
+    for (const { made, n, rows, right } of cases()) {
+      for (const bf16 of [1, 0]) {
+        const run = cached(lab, made, bf16);
+        for (const count of [1, 2, 3, 4, 7, 8, 9]) {
+          for (let group = 1; group <= MOST_HEADS; group++) {
+            const last = <T>(all: T[][]): T[][] => all.slice(-count).map((heads) => heads.slice(0, group));
+            const wanted = joined(last(right).flat());
+            expect(
+              bitDifference(run(last(rows)), wanted),
+              `${count} rows of ${group}, ${n} positions, bf16 ${bf16}`,
+            ).toBe('');
+          }
         }
       }
     }
@@ -158,6 +210,16 @@ describe.each(labs)('attention, $name', (lab) => {
       const y = attention(lab, made, 1);
       expect(bitDifference(y, answer(made))).toBe('');
       expect(bitDifference(y.subarray(0, 24), made.values[winner]!)).toBe('');
+    }
+  });
+
+  test('a key that is not a number spoils every output, wherever it lies', () => {
+    for (const at of [0, 2, 255, 256, 299]) {
+      const made = example(3, 24, 300);
+      made.keys[at]![7] = Number.NaN;
+      const y = attention(lab, made, 0);
+      expect(bitDifference(y, answer(made))).toBe('');
+      expect(y.every(Number.isNaN)).toBe(true);
     }
   });
 

@@ -127,12 +127,17 @@ export function cos(x: f64): f64 {
   return sinQuarter(x, 1);
 }
 
-/** e^x of four f32, Taylor to r^7; 0 below -87.3, at most e^88. */
+/**
+ * e^x of four f32, Taylor to r^7; 0 below -87.3, at most e^88. Adding 1.5 * 2^23 rounds to an integer, which then lies in
+ * the lowest bits.
+ */
 export function expPs(x: v128): v128 {
-  const low = f32x4.splat(-87.3);
+  const low = f32x4.splat(-87.3),
+    magic = f32x4.splat(12582912);
   const keep = f32x4.ge(x, low);
-  const c = f32x4.min(f32x4.max(x, low), f32x4.splat(88));
-  const n = f32x4.nearest(f32x4.mul(c, f32x4.splat(1.44269504)));
+  const c = f32x4.pmin(f32x4.pmax(x, low), f32x4.splat(88));
+  const t = f32x4.add(f32x4.mul(c, f32x4.splat(1.44269504)), magic);
+  const n = f32x4.sub(t, magic);
   const r = f32x4.sub(f32x4.sub(c, f32x4.mul(n, f32x4.splat(0.693359375))), f32x4.mul(n, f32x4.splat(-2.1219444e-4)));
   let y = f32x4.splat(1.0 / 5040);
   y = f32x4.add(f32x4.mul(y, r), f32x4.splat(1.0 / 720));
@@ -142,6 +147,6 @@ export function expPs(x: v128): v128 {
   y = f32x4.add(f32x4.mul(y, r), f32x4.splat(0.5));
   y = f32x4.add(f32x4.mul(y, r), f32x4.splat(1));
   y = f32x4.add(f32x4.mul(y, r), f32x4.splat(1));
-  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23);
+  const power = i32x4.shl(i32x4.add(t, i32x4.splat(127)), 23);
   return v128.and(f32x4.mul(y, power), keep);
 }
