@@ -259,7 +259,7 @@ export function screenRows16(
         s1 = words(w + 16, codes + n, n);
         s2 = words(w + 32, codes + n, n);
         s3 = words(w + 48, codes + n, n);
-        w += <usize>n << 1;
+        w += (<usize>n) << 1;
       }
       v128.store(out + ((<usize>r) << 2), bounds(sums4(s0, s1, s2, s3), factors, record));
       factors += 32;
