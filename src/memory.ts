@@ -65,7 +65,7 @@ export type HeadPlan = TableHead | TernaryHead;
 
 /** What finds the best logits of an int8 lm_head without computing all of them: see wasm/screen.ts. */
 export interface ScreenPlan {
-  signs: number; // i16[2, width], of the rotation
+  signs: number; // i16[3, width], of the rotation
   plane: number; // 4 bits [paddedVocab, width], tiles of four rows
   factors: number; // f32[2, paddedVocab], by four
   width: number; // hidden, padded to a multiple of 256
@@ -88,7 +88,7 @@ export interface ThreadPlan {
   sums: number; // GEMM: i32[segment of rows, 8]; lut8: i32[unit of rows]
   headInputs: number; // headInputBytes [HEAD_ROWS]: what the rows of a table lm_head are multiplied with
   screenInputs: number; // screening.inputBytes [HEAD_ROWS]
-  rotated: number; // i32[screening.width], and what screenThreshold() needs
+  rotated: number; // f32[screening.width], and what screenThreshold() needs
 }
 
 export interface MemoryPlan {
@@ -393,7 +393,7 @@ function screenPlan({ paddedVocab, paddedHidden }: TableHead, take: (bytes: numb
   const width = pad(paddedHidden, 256);
   const groupCount = Math.ceil(paddedVocab / SCREEN_GROUP);
   return {
-    signs: take(4 * width),
+    signs: take(6 * width),
     plane: take((paddedVocab * width) / 2),
     factors: take(8 * paddedVocab),
     width,

@@ -13,7 +13,7 @@ export { gateRelu2, gateSilu } from './ffn';
 export { scale } from './scale';
 export { packBf16, packInt8, readInt8, placeInt8 } from './lmhead';
 export { embedBf16, embedInt8, headBf16, headInt8, quantiseHead } from './lmhead';
-export { rotationSigns } from './rotate';
+export { rotationSigns, rotate } from './rotate';
 export { screenRow, screenActivations, screenRows16, screenRows32 } from './screen';
 export { screenThreshold, screenPick } from './screen';
 export { packTiles, packLanes } from './pack';
