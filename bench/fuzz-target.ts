@@ -23,6 +23,7 @@ const options: CheckedOptions = {
   contextLength: undefined,
   kvCache: 'bf16',
   lmHead: 'auto',
+  screening: 'auto',
   cache: true,
   i2sOrder: 'auto',
 };

@@ -20,6 +20,7 @@ export interface MachineOptions {
   maxRows?: number;
   kvCache?: 'bf16' | 'f32';
   lmHead?: 'bf16' | 'int8';
+  screening?: boolean;
   /** Default: shared memory, relaxed SIMD. */
   shared?: boolean;
   relaxed?: boolean;
@@ -34,8 +35,8 @@ export interface TestMachine {
   words: Int32Array;
   /** Fills the caches and every buffer with NaN: nothing may be read that was not written before. */
   poison(): void;
-  /** Runs the passes and returns the logits of all their rows, f32[rows, vocab]. */
-  logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>>;
+  /** Runs the passes and returns the logits of all their rows, or the best ones, f32[rows, vocab]. */
+  logits(passes: Row[][], best?: number): Promise<Float32Array<ArrayBuffer>>;
 }
 
 const kernelWorkers: Worker[] = [];
@@ -105,11 +106,11 @@ async function open(
   const words = new Int32Array(memory.buffer);
   const pool = await startPool(module, memory, plan, aborted, spawn, tap?.({ plan, memory, words }));
 
-  async function logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>> {
+  async function logits(passes: Row[][], best = 0): Promise<Float32Array<ArrayBuffer>> {
     const out = new Float32Array(passes.flat().length * config.vocab);
     let done = 0;
     for (const rows of passes) {
-      if (!(await pool.run(rows, 0))) throw new Error('the pass was aborted');
+      if (!(await pool.run(rows, 0, best))) throw new Error('the pass was aborted');
       for (const index of rows.keys()) out.set(logitsView(memory, plan, index), config.vocab * done++);
     }
     return out;

@@ -17,9 +17,9 @@ const host = {
     machine = await openPlanted(randomModel(config, seed), options);
   },
   /** Every time from dirty memory. */
-  async logits(passes: Row[][]): Promise<Float32Array<ArrayBuffer>> {
+  async logits(passes: Row[][], best = 0): Promise<Float32Array<ArrayBuffer>> {
     machine.poison();
-    const out = await machine.logits(passes);
+    const out = await machine.logits(passes, best);
     return transfer(out, [out.buffer]);
   },
   /** The error that a pass ends in. */

@@ -3,7 +3,7 @@ import { SternaError } from './errors';
 import type { MemoryPlan } from './memory';
 import type { Pool } from './pool';
 import type { Chunk, GenerateResult } from './protocol';
-import { type CompleteSettings, createSampler } from './sampler';
+import { type CompleteSettings, createSampler, logitsThatMatter } from './sampler';
 import { append, logitsView, prefill, rowsOf, type Session } from './session';
 import { createStopMatcher } from './stop';
 import { createTextDecoder, type Tokenizer } from './tokenizer';
@@ -47,6 +47,7 @@ export async function generate(
   checkIds(prompt, pool.plan);
   const start = performance.now();
   const sampler = samplerOf(pool, memory, settings);
+  const best = logitsThatMatter(settings);
   for (const token of prompt) sampler.accept(token, true);
   const decoder = tokenizer && createTextDecoder(tokenizer);
   const stops = createStopMatcher(settings.stop);
@@ -56,10 +57,11 @@ export async function generate(
   let finishReason: GenerateResult['finishReason'] = 'length';
   let firstTokenAt = 0;
 
-  const { cached, complete } = await prefill(pool, session, prompt, async () => {
+  const between = async (): Promise<boolean> => {
     await yieldToMessages();
     return !aborted();
-  });
+  };
+  const { cached, complete } = await prefill(pool, session, prompt, between, best);
   const promptMs = performance.now() - start;
   if (!complete) finishReason = 'abort';
   while (complete && tokens.length < room) {
@@ -84,7 +86,7 @@ export async function generate(
     }
     if (tokens.length === room) break;
     await yieldToMessages();
-    if (!(await append(pool, session, rowsOf(session, [token]), 0))) {
+    if (!(await append(pool, session, rowsOf(session, [token]), 0, best))) {
       finishReason = 'abort';
       break;
     }

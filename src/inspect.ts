@@ -35,8 +35,10 @@ export async function inspect({ source, options }: LoadRequest, signal: AbortSig
   const { threads } = threadCount(checked.threads, config, here);
   const how = { kernel: 'dot16' as KernelName, threads, shared: here.shared, mostBytes: Number.POSITIVE_INFINITY };
   const tables = (model?.description as KeptDescription | undefined)?.tables ?? wanted;
-  const { plan, parts } = layOut(description, checked, how, RECORD_BYTES, tables);
-  if (!memoryIsGiven(plan.bytes)) obstacles.push(`memory: the browser does not give ${inWords(plan.bytes)}`);
+  const ample = layOut(description, checked, how, RECORD_BYTES, tables);
+  const fits = memoryIsGiven(ample.plan.bytes);
+  const { plan, parts } = fits ? ample : layOut(description, checked, how, RECORD_BYTES, tables, true);
+  if (!fits && !memoryIsGiven(plan.bytes)) obstacles.push(`memory: the browser does not give ${inWords(plan.bytes)}`);
 
   const needsExact = tables === 'int8' && wanted === 'bf16';
   const exact = needsExact || model?.extra[EXACT] ? exactTables(parts) : [];

@@ -10,7 +10,16 @@ import { type ErrorCode, SternaError } from './errors';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
 import { ABORT, createMemory, REQUEST } from './memory';
-import { type CheckedOptions, checkOptions, type Layout, layOut, lmHeadOf, sharing, threadCount } from './options';
+import {
+  type CheckedOptions,
+  checkOptions,
+  type Layout,
+  layOut,
+  lmHeadOf,
+  screeningOf,
+  sharing,
+  threadCount,
+} from './options';
 import { type Origin, openOrigin, sourceKey } from './origin';
 import { createPacker, fillPadding, type Packer } from './packer';
 import { exactTables, storedSize } from './parts';
@@ -172,6 +181,7 @@ export async function loadModel(
     if (filled.kept) await keepOrder(filled.kept, i2sOrder);
   }
   times.start = performance.now() - started;
+  const { screening, screeningReason } = screeningOf(checked, config);
   const info: ModelInfo = {
     name: description.name,
     version: description.version,
@@ -189,6 +199,8 @@ export async function loadModel(
     contextLength: plan.contextLength,
     kvCache: checked.kvCache,
     lmHead: plan.head.kind,
+    screening: plan.screening !== undefined,
+    screeningReason: screening && !plan.screening ? 'there is not enough memory' : screeningReason,
     bytes: { file: fileBytes, ternary: plan.ternaryBytes, memory: plan.bytes },
     parameters: countParameters(config),
     hasTokenizer: tokenizer !== undefined,
@@ -228,25 +240,43 @@ async function fill(loading: Loading): Promise<Filled> {
   return (await withLock(key, signal, async () => fillFrom(loading, await stored(), true), waiting))!;
 }
 
+/**
+ * The layout and its memory. Screening that is not asked for is left out where it does not fit.
+ * @throws SternaError as layOut() and createMemory()
+ */
+function reserve(loading: Loading, tables: 'bf16' | 'int8'): { layout: Layout; memory: WebAssembly.Memory } {
+  const { found, options, choice, threads, shared } = loading;
+  const attempt = (sparing: boolean) => {
+    const how = { kernel: choice.kernel, threads, shared };
+    const layout = layOut(found.description, options, how, RECORD_BYTES, tables, sparing);
+    const { bytes } = layout.plan;
+    if (loading.memory?.buffer.byteLength !== bytes) loading.memory = createMemory(bytes, shared);
+    return { layout, memory: loading.memory };
+  };
+  try {
+    return attempt(false);
+  } catch (error) {
+    if (!(error instanceof SternaError && error.code === 'out-of-memory')) throw error;
+    return attempt(true);
+  }
+}
+
 /** Undefined if something has to be written, and may not be. */
 async function fillFrom(
   loading: Loading,
   stored: StoredModel | undefined,
   alone: boolean,
 ): Promise<Filled | undefined> {
-  const { found, options, choice, threads, shared, report, signal, times } = loading;
+  const { found, options, choice, report, signal, times } = loading;
   const { description, store, origin } = found;
   const wanted = lmHeadOf(options.lmHead, description.config);
   const tables = (stored?.description as KeptDescription | undefined)?.tables ?? wanted;
-  const how = { kernel: choice.kernel, threads, shared };
-  const layout = layOut(description, options, how, RECORD_BYTES, tables);
+  const { layout, memory } = reserve(loading, tables);
   const { plan, parts, staging } = layout;
   const exact = tables === 'int8' && wanted === 'bf16' ? exactTables(parts) : [];
   const renews = stored !== undefined && found.heads !== undefined && !(await hasTexts(store!, stored, found));
   if (!alone && (renews || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
   if (renews) await renew(store!, stored, found);
-  if (loading.memory?.buffer.byteLength !== plan.bytes) loading.memory = createMemory(plan.bytes, shared);
-  const { memory } = loading;
   const bytes = storedSize(parts) + storedSize(exact) + (stored?.text?.bytes ?? storedTextSize(found.text));
   if (store && bytes > (stored?.bytes ?? 0)) await store.needRoom(bytes - (stored?.bytes ?? 0), description.name);
   const model = stored ?? (store && (await begin(loading, store, bytes, tables)));

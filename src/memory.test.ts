@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import type { ModelConfig } from './config';
 import { SternaError } from './errors';
-import { type HeadPlan, type Matrix, type MemoryPlan, type PlanOptions, paddedHeadDim, planMemory } from './memory';
+import {
+  type HeadPlan,
+  type Matrix,
+  type MemoryPlan,
+  type PlanOptions,
+  paddedHeadDim,
+  planMemory,
+  type ScreenPlan,
+} from './memory';
 
 const bitnet: ModelConfig = {
   family: 'bitnet',
@@ -65,6 +73,14 @@ function headRegions(name: string, head: HeadPlan, hidden: number): Region[] {
   ];
 }
 
+/** Width 512 for 400 hidden, 80 rows for 77 tokens, three groups of 32. */
+const screenRegions = ({ signs, plane, factors, groups }: ScreenPlan): Region[] => [
+  ['signs', signs, 3 * 512 * 2],
+  ['plane', plane, (80 * 512) / 2],
+  ['factors', factors, 80 * 8],
+  ['groups', groups, 8 * 3 * 8],
+];
+
 /** What the loader writes: weights and tables. */
 function loaded(plan: MemoryPlan): Region[] {
   const { hidden, ffn, heads, subNorms, qkNorm } = plan.config;
@@ -83,6 +99,7 @@ function loaded(plan: MemoryPlan): Region[] {
     ]),
     ...headRegions('embedding', plan.embedding, hidden),
     ...(plan.head === plan.embedding ? [] : headRegions('head', plan.head, hidden)),
+    ...(plan.screening ? screenRegions(plan.screening) : []),
     ['finalNorm', plan.finalNorm, hidden * 4],
     ['ropeFrequencies', plan.ropeFrequencies, plan.headDim * 2],
     ...(plan.ropeFactors ? [['ropeFactors', plan.ropeFactors, plan.config.headDim * 4] as Region] : []),
@@ -132,6 +149,12 @@ function working(plan: MemoryPlan): Region[] {
       [`activations of ${rank}`, own.activations, 2 * widest * 16],
       [`accumulators of ${rank}`, own.accumulators, pad16(ffn) * 32],
       [`sums of ${rank}`, own.sums, pad16(ffn) * 64],
+      ...(plan.screening
+        ? ([
+            [`screenInputs of ${rank}`, own.screenInputs, 8 * (3 * 512 + 16)],
+            [`rotated of ${rank}`, own.rotated, 512 * 4 + 64 * 8 + 16],
+          ] as Region[])
+        : []),
       ...(head.kind === 'ternary' ? [] : [[`headInputs of ${rank}`, own.headInputs, 8 * headInput] as Region]),
     ]),
   ];
@@ -158,6 +181,13 @@ describe.each([
     const plan = planMemory(config, { ...options, lmHead });
     expect(overlaps([...loaded(plan), ...working(plan)], plan.bytes)).toEqual([]);
     expect(plan.head === plan.embedding).toBe(config.lmHead === 'tied');
+    const screened = planMemory(config, { ...options, lmHead, screening: true });
+    expect(overlaps([...loaded(screened), ...working(screened)], screened.bytes)).toEqual([]);
+    const has = lmHead === 'int8' && !config.ternaryEmbedding;
+    expect(screened.screening !== undefined).toBe(has);
+    if (has) expect(screened.screening).toMatchObject({ width: 512, groupCount: 3 });
+    else expect(screened).toEqual(plan);
+    expect(plan.screening).toBe(undefined);
   });
 
   test('staging lies over what passes use, and grows the memory only where it must', () => {

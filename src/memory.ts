@@ -63,6 +63,17 @@ export interface TernaryHead {
 
 export type HeadPlan = TableHead | TernaryHead;
 
+/** What finds the best logits of an int8 lm_head without computing all of them: see wasm/screen.ts. */
+export interface ScreenPlan {
+  signs: number; // i16[3, width], of the rotation
+  plane: number; // 4 bits [paddedVocab, width], tiles of four rows
+  factors: number; // f32[2, paddedVocab], by four
+  width: number; // hidden, padded to a multiple of 256
+  groups: number; // {f32, i32}[HEAD_ROWS, groupCount]
+  groupCount: number; // of SCREEN_GROUP rows; so many of the best logits can be asked for, SCREEN_BEST at most
+  inputBytes: number; // of an input of a row: i8[width], i16[width], record
+}
+
 /** Scratch of one thread. */
 export interface ThreadPlan {
   normed: number; // f32[widest]
@@ -76,6 +87,8 @@ export interface ThreadPlan {
   accumulators: number; // GEMM: i16[segment of rows, 16]
   sums: number; // GEMM: i32[segment of rows, 16]; lut8: i32[unit of rows]
   headInputs: number; // headInputBytes [HEAD_ROWS]: what the rows of a table lm_head are multiplied with
+  screenInputs: number; // screening.inputBytes [HEAD_ROWS]
+  rotated: number; // f32[screening.width], and what screenThreshold() needs
 }
 
 export interface MemoryPlan {
@@ -98,6 +111,7 @@ export interface MemoryPlan {
   finalNorm: number; // f32[hidden]
   embedding: HeadPlan;
   head: HeadPlan; // the same record as embedding where they are tied
+  screening: ScreenPlan | undefined;
   ropeFrequencies: number; // f32[headDim / 2]: radians a position
   ropeFactors: number; // f32[true headDim / 2] divisors of the frequencies, of longrope short then long; 0 without
   cosines: number; // f32[contextLength, headDim / 2]
@@ -142,6 +156,7 @@ export const REQUEST = 388; // i32: id of the request at work
 export const STOP = 392; // i32[2]: thread 0's decision to leave the pass, by turns; read by all after a barrier
 export const ROWS = 448; // i32: rows of the pass
 export const LOGITS_FROM = 452; // i32: logits are wanted of rows logitsFrom..rows-1
+export const BEST = 456; // i32: how many of the best logits of a row are wanted; the others may be -Infinity. 0: all are
 const FIRST_FREE = 1024;
 
 /** Bytes between two rows of codes in thread scratch: two copies of at most 16384 columns (wasm/gemv.ts, CODES_COPY). */
@@ -155,6 +170,10 @@ export const SHARE_SETS = 4;
 export const SHARE_BYTES = 64;
 /** Rows of a table lm_head that go over a piece of it together. */
 export const HEAD_ROWS = 8;
+/** Rows of the lm_head to a record of screening (wasm/screen.ts, GROUP). */
+export const SCREEN_GROUP = 32;
+/** Most of the best logits that screening finds: with more, it computes too many rows to pay. */
+export const SCREEN_BEST = 64;
 /** Rows of the lane layout to a unit of work: each unit goes through all tables, block by block. */
 export const LANE_UNIT_ROWS = 256;
 /** Most rows of a matrix that a group of tokens is multiplied with at once: 110 KB of accumulators. */
@@ -192,6 +211,8 @@ export interface PlanOptions {
   kvCache: 'bf16' | 'f32';
   /** How embedding and lm_head are kept, where they are not ternary. */
   lmHead: 'bf16' | 'int8';
+  /** Room to screen the lm_head, if it is int8. Default false. */
+  screening?: boolean;
   /** Least bytes at plan.staging. Default: enough for one row of any tensor as float32. */
   stagingBytes?: number;
   /** Most bytes of all. Default: the 4 GiB of wasm32. */
@@ -267,6 +288,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const bytesOf = (m: Matrix): number => (m.paddedRows * m.paddedCols) / 4;
   const ternaryBytes = [...matrices, ...ternaryHeads].reduce((sum, m) => sum + bytesOf(m), 0);
 
+  const screened = options.screening && head.kind === 'int8';
+  const screening = screened ? screenPlan(head, take) : undefined;
   const finalNorm = floats(hidden);
   const ropeFrequencies = floats(headDim / 2);
   const factorTables = { factors: 1, longrope: 2 }[config.ropeScaling?.kind as string] ?? 0;
@@ -322,6 +345,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     finalNorm,
     embedding,
     head,
+    screening,
     ropeFrequencies,
     ropeFactors,
     cosines,
@@ -364,6 +388,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
         accumulators: take(gemm ? mostRows * 32 : 0),
         sums: take(Math.max(LANE_UNIT_ROWS * 4, gemm ? mostRows * 64 : 0)),
         headInputs: take(HEAD_ROWS * headInputBytes),
+        screenInputs: take(screening ? HEAD_ROWS * screening.inputBytes : 0),
+        rotated: take(screening ? screening.width * 4 + SCREEN_BEST * 8 + 16 : 0),
       }),
     ),
     ternaryBytes,
@@ -377,6 +403,20 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     });
   }
   return plan;
+}
+
+function screenPlan({ paddedVocab, paddedHidden }: TableHead, take: (bytes: number) => number): ScreenPlan {
+  const width = pad(paddedHidden, 256);
+  const groupCount = Math.ceil(paddedVocab / SCREEN_GROUP);
+  return {
+    signs: take(6 * width),
+    plane: take((paddedVocab * width) / 2),
+    factors: take(8 * paddedVocab),
+    width,
+    groups: take(HEAD_ROWS * groupCount * 8),
+    groupCount,
+    inputBytes: pad(3 * width + 16, 64),
+  };
 }
 
 /**

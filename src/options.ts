@@ -13,6 +13,8 @@ const MOST_THREADS = 64;
 const MOST_DEFAULT_THREADS = 8;
 /** Some 0.8 ms a token: with less to do, threads lose more at barriers to a page that is also busy than they gain. */
 const WEIGHTS_PER_THREAD = 40e6;
+/** Rows of an lm_head from which on screening pays. */
+const SCREENED_ROWS = 32_768;
 /** An exact bf16 embedding up to this size, int8 above. */
 const BF16_HEAD_BYTES = 64e6;
 
@@ -25,6 +27,7 @@ export interface CheckedOptions {
   contextLength: number | undefined;
   kvCache: 'bf16' | 'f32';
   lmHead: 'auto' | 'bf16' | 'int8';
+  screening: 'auto' | boolean;
   cache: boolean;
   i2sOrder: 'auto' | 'x86' | 'arm';
 }
@@ -44,6 +47,7 @@ export function checkOptions(options: Options): CheckedOptions {
     contextLength: options.contextLength,
     kvCache: oneOf('kvCache', options.kvCache, ['bf16', 'f32'], 'bf16'),
     lmHead: oneOf('lmHead', options.lmHead, ['auto', 'bf16', 'int8'], 'auto'),
+    screening: oneOf('screening', options.screening, ['auto', true, false], 'auto'),
     cache: oneOf('cache', options.cache, [true, false], true),
     i2sOrder: oneOf('i2sOrder', options.i2sOrder, ['auto', 'x86', 'arm'], 'auto'),
   };
@@ -118,6 +122,29 @@ export function lmHeadOf(wanted: CheckedOptions['lmHead'], { vocab, hidden }: Mo
   return vocab * hidden * 2 <= BF16_HEAD_BYTES ? 'bf16' : 'int8';
 }
 
+/**
+ * Whether the lm_head is screened, if there is memory for it.
+ * @throws SternaError `bad-input` if it is asked for and there is no int8 lm_head
+ */
+export function screeningOf(
+  { screening, lmHead }: Pick<CheckedOptions, 'screening' | 'lmHead'>,
+  config: ModelConfig,
+): { screening: boolean; screeningReason: string } {
+  const kind = config.ternaryEmbedding ? 'ternary' : lmHeadOf(lmHead, config);
+  const no = (screeningReason: string) => ({ screening: false, screeningReason });
+  if (screening === false) return no('as asked');
+  if (kind !== 'int8') {
+    if (screening === 'auto') return no(`the lm_head is ${kind}`);
+    throw new SternaError('bad-input', 'screening', {
+      got: `an lm_head that is ${kind}`,
+      expected: 'one that is int8',
+    });
+  }
+  if (screening === true) return { screening, screeningReason: 'as asked' };
+  if (config.vocab < SCREENED_ROWS) return no(`the lm_head has only ${config.vocab} rows`);
+  return { screening: true, screeningReason: `the lm_head has ${config.vocab} int8 rows` };
+}
+
 /** The memory of a model, with room to pack its weights in, and the parts that its files fall into. */
 export interface Layout {
   plan: MemoryPlan;
@@ -128,7 +155,8 @@ export interface Layout {
 /**
  * Plans the memory for a description.
  * @param storedTables the form in which the store has (or will have) embedding and lm_head
- * @throws SternaError as partsOf() and planMemory()
+ * @param sparing without screening, unless it is asked for
+ * @throws SternaError as partsOf(), planMemory() and screeningOf()
  */
 export function layOut(
   { config, files, style, interleaved }: Description,
@@ -136,6 +164,7 @@ export function layOut(
   choice: Pick<PlanOptions, 'kernel' | 'threads' | 'mostBytes'> & { shared: boolean },
   recordBytes: number,
   storedTables?: 'bf16' | 'int8',
+  sparing = false,
 ): Layout {
   const { shared, ...how } = choice;
   const context = contextLength(options.contextLength, config);
@@ -146,6 +175,7 @@ export function layOut(
     maxRows: Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context),
     kvCache: options.kvCache,
     lmHead: lmHeadOf(options.lmHead, config),
+    screening: screeningOf(options, config).screening && !(sparing && options.screening === 'auto'),
   };
   const draft = planMemory(config, planOptions);
   const staging = stagingOf(partsOf(files, draft, style, interleaved, storedTables), recordBytes);

@@ -7,7 +7,7 @@ import { type ErrorRecord, fromRecord, SternaError, toRecord } from './errors';
 import { createForward, PoolFailed, type Tap } from './forward';
 import type { Kernels } from './kernels';
 import { createMachine } from './machine';
-import { BARRIER, LOGITS_FROM, type MemoryPlan, PASS, ROWS } from './memory';
+import { BARRIER, BEST, LOGITS_FROM, type MemoryPlan, PASS, ROWS } from './memory';
 import type { KernelWorkerMessage, PoolStart } from './protocol';
 
 /** One row of a forward pass. */
@@ -23,9 +23,10 @@ export interface Pool {
   /**
    * One forward pass over at most plan.maxRows rows; afterwards the logits of rows logitsFrom.. (at most
    * plan.logitRows of them) lie at plan.logits. False if it was aborted.
+   * @param best how many of the best logits of each row are wanted: the others may then be -Infinity. Default 0: all are
    * @throws SternaError `worker` if a thread failed; the pool is then unusable
    */
-  run(rows: Row[], logitsFrom: number): Promise<boolean>;
+  run(rows: Row[], logitsFrom: number, best?: number): Promise<boolean>;
 }
 
 /** Starts a kernel worker with its message, and passes on what it says. The page does this: see docs/decisions.md. */
@@ -46,7 +47,6 @@ export async function startPool(
 ): Promise<Pool> {
   const machine = createMachine(module, memory, plan, 0);
   const { kernels, words } = machine;
-  const forward = createForward(machine, aborted, tap);
   let failure: SternaError | undefined;
   let onFailure: (() => void) | undefined;
 
@@ -63,7 +63,9 @@ export async function startPool(
         else reject(failed(message.error));
       });
     });
-  await Promise.all(Array.from({ length: plan.threads - 1 }, (_, index) => startWorker(index + 1)));
+  const others = Promise.all(Array.from({ length: plan.threads - 1 }, (_, index) => startWorker(index + 1)));
+  const forward = createForward(machine, aborted, tap); // while the others start
+  await others;
 
   /** Another thread reports why it failed, in a message that needs this thread's event loop. */
   async function awaitFailure(): Promise<SternaError> {
@@ -77,7 +79,7 @@ export async function startPool(
     return failure ?? new SternaError('worker', 'a thread failed without a word');
   }
 
-  async function run(rows: Row[], logitsFrom: number): Promise<boolean> {
+  async function run(rows: Row[], logitsFrom: number, best = 0): Promise<boolean> {
     if (failure) throw failure;
     if (rows.length > plan.maxRows || rows.length - logitsFrom > plan.logitRows) {
       throw new SternaError('worker', 'rows of a pass', {
@@ -92,6 +94,7 @@ export async function startPool(
     }
     words[ROWS / 4] = rows.length;
     words[LOGITS_FROM / 4] = logitsFrom;
+    words[BEST / 4] = best;
     kernels.startPass(PASS);
     try {
       return forward();

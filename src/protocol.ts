@@ -64,6 +64,12 @@ export interface LoadOptions {
   kvCache?: 'bf16' | 'f32';
   /** Embedding and lm_head. `bf16` is exact; `int8` halves the bytes. Default `auto`: bf16 up to 64 MB, else int8. */
   lmHead?: 'auto' | 'bf16' | 'int8';
+  /**
+   * Screen an int8 lm_head: a 4-bit copy of its rows (half their bytes more) tells which of them can be among the best,
+   * and only those are computed. For greedy decoding and top-k up to 64 without penalties; the tokens are the same.
+   * Default `auto`: for 32768 tokens and more, where memory allows.
+   */
+  screening?: 'auto' | boolean;
   /** Keep the packed model in the browser's storage, and start from there. Default true; picked files are never kept. */
   cache?: boolean;
   /**
@@ -240,6 +246,9 @@ export interface ModelInfo {
   contextLength: number;
   kvCache: 'bf16' | 'f32';
   lmHead: 'bf16' | 'int8' | 'ternary';
+  /** Whether the lm_head is screened where greedy decoding or top-k allow it, and why (not). */
+  screening: boolean;
+  screeningReason: string;
   /** Bytes: weight files, ternary weights in memory, whole WebAssembly memory. */
   bytes: { file: number; ternary: number; memory: number };
   parameters: number;

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom, createSampler, type ExpSum, type SamplerSettings, validateSettings } from './sampler';
+import {
+  createRandom,
+  createSampler,
+  type ExpSum,
+  logitsThatMatter,
+  type SamplerSettings,
+  validateSettings,
+} from './sampler';
 
 const off: SamplerSettings = {
   temperature: 1,
@@ -289,6 +296,20 @@ describe('penalties', () => {
     };
     expect([next(), next(), next()]).toEqual([0, 1, 0]);
   });
+});
+
+describe('logitsThatMatter', () => {
+  it.each([
+    [{ temperature: 0 }, 1],
+    [{ temperature: 0, topK: 40, topP: 0.5 }, 1],
+    [{ temperature: 0.8, topK: 1 }, 1],
+    [{ temperature: 0.8, topK: 40, topP: 0.5, minP: 0.1 }, 40],
+    [{ temperature: 0.8, topP: 0.5 }, 0],
+    [{ temperature: 0.8 }, 0],
+    [{ temperature: 0, repetitionPenalty: 1.1 }, 0],
+    [{ temperature: 0, frequencyPenalty: -1 }, 0],
+    [{ temperature: 0.8, topK: 40, presencePenalty: 1 }, 0],
+  ])('%j: %d', (settings, count) => expect(logitsThatMatter({ ...off, ...settings })).toBe(count));
 });
 
 describe('validateSettings', () => {

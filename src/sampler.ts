@@ -169,6 +169,13 @@ const ID_SPAN = 0x200000;
 /** Weight bits of 2^-20: the likeliest tokens mostly lie above, so that the tail is read only once. */
 const COMMON_BITS = 0x35800000;
 
+/** How many of the largest logits settle every token that these settings can give; 0: all logits do. */
+export function logitsThatMatter(settings: SamplerSettings): number {
+  const { temperature, topK, repetitionPenalty, frequencyPenalty, presencePenalty } = settings;
+  if (repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0) return 0;
+  return temperature === 0 ? 1 : topK;
+}
+
 /**
  * A sampler for one sequence. The order: penalties, temperature, top-k, softmax, top-p, min-p (relative to the
  * largest logit's token), draw. "Most likely" means by weight as a float32; ties go to the lower id. Top-k 1 is greedy.

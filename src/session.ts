@@ -29,19 +29,21 @@ export function commonPrefix(a: readonly number[], b: readonly number[]): number
  * Brings the cache to `tokens` in chunks of plan.maxRows rows. Afterwards the logits of the last token lie at
  * plan.logits, row 0; so at least the last token is computed anew.
  * @param between called after each chunk; false ends the prefill
+ * @param best how many of the best logits are wanted, as in Pool.run()
  */
 export async function prefill(
   pool: Pool,
   session: Session,
   tokens: number[],
   between: () => Promise<boolean>,
+  best = 0,
 ): Promise<Prefill> {
   const cached = Math.min(commonPrefix(session.tokens, tokens), tokens.length - 1);
   session.tokens.length = cached;
   while (session.tokens.length < tokens.length) {
     const from = session.tokens.length;
     const rows = rowsOf(session, tokens.slice(from, from + pool.plan.maxRows));
-    if (!(await append(pool, session, rows, rows.length - 1))) return { cached, complete: false };
+    if (!(await append(pool, session, rows, rows.length - 1, best))) return { cached, complete: false };
     if (session.tokens.length < tokens.length && !(await between())) return { cached, complete: false };
   }
   return { cached, complete: true };
@@ -54,8 +56,14 @@ export function rowsOf(session: Session, tokens: number[]): Row[] {
 }
 
 /** Runs the rows of rowsOf(); the session grows by them unless the pass was aborted. */
-export async function append(pool: Pool, session: Session, rows: Row[], logitsFrom: number): Promise<boolean> {
-  if (!(await pool.run(rows, logitsFrom))) return false;
+export async function append(
+  pool: Pool,
+  session: Session,
+  rows: Row[],
+  logitsFrom: number,
+  best = 0,
+): Promise<boolean> {
+  if (!(await pool.run(rows, logitsFrom, best))) return false;
   for (const { token } of rows) session.tokens.push(token);
   return true;
 }

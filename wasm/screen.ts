@@ -1,0 +1,440 @@
+// Screening of the int8 lm_head: from a plane of 4 bits an element an upper bound of every logit, so that only the few
+// rows that can be among the best k are computed exactly (headInt8). For greedy and top-k.
+//
+// The bound. Row q (int8 codes) and activations a (14-bit codes) are rotated (rotate.ts): q' = Rq, a' = Ra, and <q, a> is
+// <q', a'> / 2^22. Row: q' = s u + e, u = code - 7.5 with 4-bit codes, step 0.3352 deviations (Max 1960: the best of 16
+// equal steps for a normal distribution), s = |q'|^2 / <q', u>, which makes e perpendicular to q', so that large logits
+// are not shrunk (Gao and Long 2024, RaBitQ); |e| = |q'| tan(q', u), about 0.11 |q'|. Activations: a' = t b + r, b 8-bit
+// codes, |r| about 0.01 |a'|. Then
+//   <q', a'> = s t <u, b> + <e, a'> + s <u, r>.
+// After a random rotation the last two are sums of n terms of random sign; their deviations are |e| |a'| / sqrt(n) and
+// s |u| |r| / sqrt(n). 8 deviations of both together are the bound: a row is missed with probability 1e-15, where
+// the whole vocabulary makes 1e-10 a token. With |e| = |q'| max(tan, 1/16), s |u| = |q'| / cos is at most 16.04 |e|,
+// so that one number a row suffices: 8 |e| sqrt((|a'|^2 + 258 |r|^2) / n). A thousandth more covers all rounding in f32.
+//
+// Plane: tiles of four rows; for each 32 elements 16 bytes of each row; low half-bytes elements 0..15, high ones 16..31.
+// Factors, for each four rows: f32[4] s * row scale / 2^23, f32[4] |e| * row scale / 2^22.
+// Groups of 32 rows: f32 largest upper bound, i32 row that has it.
+import { headInt8 } from './lmhead';
+import { putSigned, ROTATION_GAIN, rotate } from './rotate';
+import { MASK_0F, sumI32 } from './simd';
+
+const GROUP: i32 = 32;
+const STEP: f64 = 0.3352;
+const DEVIATIONS: f64 = 8;
+const LEAST_TANGENT: f64 = 0.0625;
+const SPAN: f64 = 258; // (|q'| / cos / |e|)^2 at most: (1 + 16^2) and some
+const ROUNDING: f64 = 1.001;
+const MINUS_INFINITY: f32 = -Infinity;
+
+/**
+ * One row of the int8 table (see lmhead.ts) into the plane.
+ * @param padded bytes of a row of the table; @param n padded rounded up to 256; @param scales f32[] of the table
+ * @param signs of rotationSigns(n); @param scratch f32[n]
+ */
+export function screenRow(
+  table: usize,
+  scales: usize,
+  row: i32,
+  padded: i32,
+  n: i32,
+  signs: usize,
+  scratch: usize,
+  plane: usize,
+  factors: usize,
+): void {
+  const tile = <usize>(row >> 2),
+    lane = <usize>(row & 3);
+  const src = table + tile * 4 * <usize>padded + lane * 16;
+  let squares = i32x4.splat(0);
+  for (let i: usize = 0; i < <usize>padded; i += 8) {
+    const x = v128.load8x8_s(src + (i >> 4) * 64 + (i & 8));
+    squares = i32x4.add(squares, i32x4.dot_i16x8_s(x, x));
+    putSigned(x, signs + (i << 1), scratch + (i << 2));
+  }
+  memory.fill(scratch + ((<usize>padded) << 2), 0, (<usize>(n - padded)) << 2);
+  rotate(scratch, n, signs);
+  const square = <f64>sumI32(squares) * <f64>ROTATION_GAIN, // |q'|^2
+    step = STEP * Math.sqrt(square / <f64>n);
+  const inverse = f32x4.splat(<f32>(square > 0 ? 1 / step : 0)),
+    low = f32x4.splat(-8),
+    high = f32x4.splat(7),
+    half = f32x4.splat(0.5);
+  let dots = f32x4.splat(0),
+    norms = f32x4.splat(0);
+  let dst = plane + tile * 2 * <usize>n + lane * 16;
+  const end = scratch + ((<usize>n) << 2);
+  for (let p = scratch; p < end; p += 64) {
+    const x0 = v128.load(p),
+      x1 = v128.load(p, 16),
+      x2 = v128.load(p, 32),
+      x3 = v128.load(p, 48);
+    const c0 = f32x4.pmin(high, f32x4.pmax(low, f32x4.floor(f32x4.mul(x0, inverse)))),
+      c1 = f32x4.pmin(high, f32x4.pmax(low, f32x4.floor(f32x4.mul(x1, inverse)))),
+      c2 = f32x4.pmin(high, f32x4.pmax(low, f32x4.floor(f32x4.mul(x2, inverse)))),
+      c3 = f32x4.pmin(high, f32x4.pmax(low, f32x4.floor(f32x4.mul(x3, inverse))));
+    const u0 = f32x4.add(c0, half),
+      u1 = f32x4.add(c1, half),
+      u2 = f32x4.add(c2, half),
+      u3 = f32x4.add(c3, half);
+    dots = f32x4.add(
+      dots,
+      f32x4.add(f32x4.add(f32x4.mul(x0, u0), f32x4.mul(x1, u1)), f32x4.add(f32x4.mul(x2, u2), f32x4.mul(x3, u3))),
+    );
+    norms = f32x4.add(
+      norms,
+      f32x4.add(f32x4.add(f32x4.mul(u0, u0), f32x4.mul(u1, u1)), f32x4.add(f32x4.mul(u2, u2), f32x4.mul(u3, u3))),
+    );
+    const codes = i8x16.narrow_i16x8_s(
+      i16x8.narrow_i32x4_s(i32x4.trunc_sat_f32x4_s(c0), i32x4.trunc_sat_f32x4_s(c1)),
+      i16x8.narrow_i32x4_s(i32x4.trunc_sat_f32x4_s(c2), i32x4.trunc_sat_f32x4_s(c3)),
+    );
+    const bytes = i8x16.add(codes, i8x16.splat(8));
+    if ((p - scratch) & 64) {
+      v128.store(dst, v128.or(v128.load(dst), i16x8.shl(bytes, 4)));
+      dst += 64;
+    } else v128.store(dst, bytes);
+  }
+  const dot = sumF64(dots),
+    norm = sumF64(norms);
+  const tangent = Math.sqrt(max((square * norm) / (dot * dot) - 1, LEAST_TANGENT * LEAST_TANGENT));
+  const scale = <f64>load<f32>(scales + ((<usize>row) << 2)) / <f64>ROTATION_GAIN;
+  const at = factors + tile * 32 + lane * 4;
+  store<f32>(at, square > 0 ? <f32>((scale * square) / dot / 2) : 0);
+  store<f32>(at, square > 0 ? <f32>(scale * Math.sqrt(square) * tangent) : 0, 16);
+}
+
+function sumF64(x: v128): f64 {
+  return (
+    <f64>f32x4.extract_lane(x, 0) +
+    <f64>f32x4.extract_lane(x, 1) +
+    (<f64>f32x4.extract_lane(x, 2) + <f64>f32x4.extract_lane(x, 3))
+  );
+}
+
+/**
+ * The activations for screenRows16() and screenRows32(), from the codes of quantiseHead().
+ * @param a i16[padded]; @param scale f32 of quantiseHead(); @param scratch f32[n]
+ * @param codes out: i8[n], then (baseline build) i16[n]: for each 32 elements those that the four half-bytes of a 16-bit
+ * word hold: even ones of the first 16, even ones of the second, odd ones of the first, odd ones of the second
+ * @param record out: f32 factor of 2 <code, b> - 15 sum(b), f32 factor of |e|, i32 15 sum(b)
+ */
+export function screenActivations(
+  a: usize,
+  scale: usize,
+  padded: i32,
+  n: i32,
+  signs: usize,
+  scratch: usize,
+  codes: usize,
+  record: usize,
+): void {
+  for (let i: usize = 0; i < <usize>padded; i += 8) {
+    putSigned(v128.load(a + (i << 1)), signs + (i << 1), scratch + (i << 2));
+  }
+  memory.fill(scratch + ((<usize>padded) << 2), 0, (<usize>(n - padded)) << 2);
+  rotate(scratch, n, signs);
+  let most: f32 = 0;
+  for (let i = 0; i < n; i++) most = max(most, abs(load<f32>(scratch + ((<usize>i) << 2))));
+  const inverse: f64 = most > 0 ? <f64>127 / <f64>most : 0,
+    t = <f64>most / <f64>127;
+  let sum = 0,
+    square: f64 = 0,
+    rest: f64 = 0;
+  for (let i = 0; i < n; i++) {
+    const x = <f64>load<f32>(scratch + ((<usize>i) << 2)),
+      b = nearest<f64>(x * inverse),
+      r = x - t * b;
+    store<i8>(codes + i, <i8>(<i32>b));
+    sum += <i32>b;
+    square += x * x;
+    rest += r * r;
+  }
+  if (!ASC_FEATURE_RELAXED_SIMD) {
+    for (let i = 0; i < n; i += 32) {
+      const b = v128.load(codes + i),
+        c = v128.load(codes + i, 16),
+        dst = codes + n + ((<usize>i) << 1);
+      v128.store(dst, i16x8.shr_s(i16x8.shl(b, 8), 8));
+      v128.store(dst, i16x8.shr_s(i16x8.shl(c, 8), 8), 16);
+      v128.store(dst, i16x8.shr_s(b, 8), 32);
+      v128.store(dst, i16x8.shr_s(c, 8), 48);
+    }
+  }
+  const unit = <f64>load<f32>(scale);
+  store<f32>(record, <f32>(unit * t));
+  store<f32>(record, <f32>(unit * ROUNDING * DEVIATIONS * Math.sqrt((square + SPAN * rest) / <f64>n)), 4);
+  store<i32>(record, 15 * sum, 8);
+}
+
+/** Upper bounds of four rows, from <code, b> of each. */
+function bounds(sums: v128, factors: usize, record: usize): v128 {
+  const d = f32x4.convert_i32x4_s(i32x4.sub(i32x4.shl(sums, 1), v128.load32_splat(record, 8)));
+  return f32x4.add(
+    f32x4.mul(d, f32x4.mul(v128.load(factors), v128.load32_splat(record))),
+    f32x4.mul(v128.load(factors, 16), v128.load32_splat(record, 4)),
+  );
+}
+
+/** The sums of the lanes of four vectors. */
+function sums4(a: v128, b: v128, c: v128, d: v128): v128 {
+  const x = i32x4.add(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7)),
+    y = i32x4.add(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
+  return i32x4.add(i64x2.shuffle(x, y, 0, 2), i64x2.shuffle(x, y, 1, 3));
+}
+
+/** Ends a group: no bound for padding rows, then the record. */
+function putGroup(out: usize, begin: i32, end: i32, vocab: i32, groups: usize): void {
+  let best = begin,
+    most = MINUS_INFINITY;
+  for (let r = begin; r < end; r++) {
+    const at = out + ((<usize>r) << 2);
+    if (r >= vocab) store<f32>(at, MINUS_INFINITY);
+    const bound = load<f32>(at);
+    if (bound > most) {
+      most = bound;
+      best = r;
+    }
+  }
+  const at = groups + ((<usize>begin / GROUP) << 3);
+  store<f32>(at, most);
+  store<i32>(at, best, 4);
+}
+
+/**
+ * Upper bounds of rows rowBegin..rowEnd, and the records of their groups. For x86 without an 8-bit dot product
+ * (i16x8.relaxed_dot, i16 sums), and for the baseline build (i32x4.dot_i16x8_s).
+ * @param rowBegin multiple of 32; @param rowEnd likewise, or the multiple of 4 that ends the table
+ * @param vocab rows that are no padding; @param n multiple of 256; @param out f32[], by row; @param groups records
+ */
+export function screenRows16(
+  plane: usize,
+  factors: usize,
+  codes: usize,
+  record: usize,
+  rowBegin: i32,
+  rowEnd: i32,
+  vocab: i32,
+  n: i32,
+  out: usize,
+  groups: usize,
+): void {
+  const mf = v128.load(MASK_0F);
+  let w = plane + <usize>(rowBegin >> 2) * 2 * <usize>n;
+  factors += (<usize>rowBegin) << 3;
+  for (let begin = rowBegin; begin < rowEnd; begin += GROUP) {
+    const end = min(begin + GROUP, rowEnd);
+    for (let r = begin; r < end; r += 4) {
+      let s0 = i32x4.splat(0),
+        s1 = s0,
+        s2 = s0,
+        s3 = s0;
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        let p = codes;
+        const last = codes + <usize>n;
+        do {
+          // a lane gains at most 2 * 2 * 15 * 127 = 7620 in 32 elements: four times that fits i16
+          const stop = p + 128;
+          let t0 = i32x4.splat(0),
+            t1 = t0,
+            t2 = t0,
+            t3 = t0;
+          do {
+            const a = v128.load(p),
+              b = v128.load(p, 16);
+            const w0 = v128.load(w),
+              w1 = v128.load(w, 16),
+              w2 = v128.load(w, 32),
+              w3 = v128.load(w, 48);
+            t0 = i16x8.add(t0, pair(a, b, w0, mf));
+            t1 = i16x8.add(t1, pair(a, b, w1, mf));
+            t2 = i16x8.add(t2, pair(a, b, w2, mf));
+            t3 = i16x8.add(t3, pair(a, b, w3, mf));
+            w += 64;
+            p += 32;
+          } while (p < stop);
+          s0 = i32x4.add(s0, i32x4.extadd_pairwise_i16x8_s(t0));
+          s1 = i32x4.add(s1, i32x4.extadd_pairwise_i16x8_s(t1));
+          s2 = i32x4.add(s2, i32x4.extadd_pairwise_i16x8_s(t2));
+          s3 = i32x4.add(s3, i32x4.extadd_pairwise_i16x8_s(t3));
+        } while (p < last);
+      } else {
+        s0 = words(w, codes + n, n);
+        s1 = words(w + 16, codes + n, n);
+        s2 = words(w + 32, codes + n, n);
+        s3 = words(w + 48, codes + n, n);
+        w += (<usize>n) << 1;
+      }
+      v128.store(out + ((<usize>r) << 2), bounds(sums4(s0, s1, s2, s3), factors, record));
+      factors += 32;
+    }
+    putGroup(out, begin, end, vocab, groups);
+  }
+}
+
+/** i16 sums of 32 elements. */
+function pair(a: v128, b: v128, w: v128, mf: v128): v128 {
+  return i16x8.add(
+    i16x8.relaxed_dot_i8x16_i7x16_s(a, v128.and(w, mf)),
+    i16x8.relaxed_dot_i8x16_i7x16_s(b, v128.and(i16x8.shr_u(w, 4), mf)),
+  );
+}
+
+/** Baseline: one row, half-bytes of 16-bit words; three of four are used at 1, 16 and 256 times their value. */
+function words(w: usize, a: usize, n: i32): v128 {
+  const m0 = i16x8.splat(0x0f),
+    m1 = i16x8.splat(0xf0),
+    m2 = i16x8.splat(0xf00);
+  let s = i32x4.splat(0),
+    t = s,
+    u = s,
+    v = s;
+  const end = a + ((<usize>n) << 1);
+  do {
+    const x = v128.load(w);
+    s = i32x4.add(s, i32x4.dot_i16x8_s(v128.and(x, m0), v128.load(a)));
+    t = i32x4.add(t, i32x4.dot_i16x8_s(v128.and(x, m1), v128.load(a, 16)));
+    u = i32x4.add(u, i32x4.dot_i16x8_s(v128.and(x, m2), v128.load(a, 32)));
+    v = i32x4.add(v, i32x4.dot_i16x8_s(i16x8.shr_u(x, 12), v128.load(a, 48)));
+    w += 64;
+    a += 64;
+  } while (a < end);
+  return i32x4.add(i32x4.add(s, v), i32x4.add(i32x4.shr_s(t, 4), i32x4.shr_s(u, 8)));
+}
+
+/** The same with the 8-bit dot product (i32x4.relaxed_dot), for CPUs that have one. Relaxed builds only. */
+export function screenRows32(
+  plane: usize,
+  factors: usize,
+  codes: usize,
+  record: usize,
+  rowBegin: i32,
+  rowEnd: i32,
+  vocab: i32,
+  n: i32,
+  out: usize,
+  groups: usize,
+): void {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    const mf = v128.load(MASK_0F);
+    let w = plane + <usize>(rowBegin >> 2) * 2 * <usize>n;
+    factors += (<usize>rowBegin) << 3;
+    for (let begin = rowBegin; begin < rowEnd; begin += GROUP) {
+      const end = min(begin + GROUP, rowEnd);
+      for (let r = begin; r < end; r += 4) {
+        let s0 = i32x4.splat(0),
+          s1 = s0,
+          s2 = s0,
+          s3 = s0,
+          t0 = s0,
+          t1 = s0,
+          t2 = s0,
+          t3 = s0;
+        let p = codes;
+        const last = codes + <usize>n;
+        do {
+          const a = v128.load(p),
+            b = v128.load(p, 16);
+          const w0 = v128.load(w),
+            w1 = v128.load(w, 16),
+            w2 = v128.load(w, 32),
+            w3 = v128.load(w, 48);
+          s0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, v128.and(w0, mf), s0);
+          t0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(b, v128.and(i16x8.shr_u(w0, 4), mf), t0);
+          s1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, v128.and(w1, mf), s1);
+          t1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(b, v128.and(i16x8.shr_u(w1, 4), mf), t1);
+          s2 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, v128.and(w2, mf), s2);
+          t2 = i32x4.relaxed_dot_i8x16_i7x16_add_s(b, v128.and(i16x8.shr_u(w2, 4), mf), t2);
+          s3 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, v128.and(w3, mf), s3);
+          t3 = i32x4.relaxed_dot_i8x16_i7x16_add_s(b, v128.and(i16x8.shr_u(w3, 4), mf), t3);
+          w += 64;
+          p += 32;
+        } while (p < last);
+        const sums = sums4(i32x4.add(s0, t0), i32x4.add(s1, t1), i32x4.add(s2, t2), i32x4.add(s3, t3));
+        v128.store(out + ((<usize>r) << 2), bounds(sums, factors, record));
+        factors += 32;
+      }
+      putGroup(out, begin, end, vocab, groups);
+    }
+  } else unreachable();
+}
+
+/**
+ * A logit that k rows reach: the least exact one of the rows with the largest bound in the k groups whose bounds are
+ * the largest (of equal ones the first), less `slack`. NaN if a logit is.
+ * @param count groups, at least k; @param k at least 1; @param scratch f32[k] | i32[k] | f32[4]; the rest as headInt8()
+ */
+export function screenThreshold(
+  groups: usize,
+  count: i32,
+  k: i32,
+  slack: f32,
+  table: usize,
+  codes: usize,
+  record: usize,
+  scales: usize,
+  sums: usize,
+  padded: i32,
+  scratch: usize,
+): f32 {
+  const rows = scratch + ((<usize>k) << 2),
+    logits = rows + ((<usize>k) << 2);
+  for (let i = 0; i < count; i++) {
+    const at = groups + ((<usize>i) << 3),
+      bound = load<f32>(at);
+    let place = min(i, k); // of those found so far; the k-th falls out
+    while (place > 0 && bound > load<f32>(scratch + ((<usize>place - 1) << 2))) place--;
+    if (place == k) continue;
+    const tail = (<usize>(min(i, k - 1) - place)) << 2,
+      to = (<usize>place) << 2;
+    memory.copy(scratch + to + 4, scratch + to, tail);
+    memory.copy(rows + to + 4, rows + to, tail);
+    store<f32>(scratch + to, bound);
+    store<i32>(rows + to, load<i32>(at, 4));
+  }
+  let least: f32 = Infinity;
+  for (let i = 0; i < k; i++) {
+    const row = load<i32>(rows + ((<usize>i) << 2)),
+      tile = row & ~3;
+    headInt8(table, codes, record, scales, sums, tile, tile + 4, padded, logits - ((<usize>tile) << 2));
+    least = min(least, load<f32>(logits + ((<usize>(row & 3)) << 2)));
+  }
+  return least - slack;
+}
+
+/**
+ * Turns the bounds of rows rowBegin..rowEnd into logits: exact ones for each four rows of which one reaches the
+ * threshold, else -Infinity. A threshold of NaN is reached by all.
+ * @param rowBegin multiple of 32; the rest as headInt8() and screenRows16()
+ * @returns how many rows were computed
+ */
+export function screenPick(
+  groups: usize,
+  threshold: f32,
+  table: usize,
+  codes: usize,
+  record: usize,
+  scales: usize,
+  sums: usize,
+  rowBegin: i32,
+  rowEnd: i32,
+  padded: i32,
+  out: usize,
+): i32 {
+  const least = f32x4.splat(threshold),
+    none = f32x4.splat(MINUS_INFINITY);
+  let picked = 0;
+  for (let begin = rowBegin; begin < rowEnd; begin += GROUP) {
+    const end = min(begin + GROUP, rowEnd),
+      below = load<f32>(groups + ((<usize>begin / GROUP) << 3)) < threshold;
+    for (let r = begin; r < end; r += 4) {
+      const at = out + ((<usize>r) << 2);
+      if (below || v128.all_true<i32>(f32x4.lt(v128.load(at), least))) v128.store(at, none);
+      else {
+        headInt8(table, codes, record, scales, sums, r, r + 4, padded, out);
+        picked += 4;
+      }
+    }
+  }
+  return picked;
+}
