@@ -187,6 +187,7 @@ export async function loadModel(
     threadsReason,
     crossOriginIsolated: globalThis.crossOriginIsolated,
     contextLength: plan.contextLength,
+    sequences: plan.sequences,
     kvCache: checked.kvCache,
     lmHead: plan.head.kind,
     bytes: { file: fileBytes, ternary: plan.ternaryBytes, memory: plan.bytes },

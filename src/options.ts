@@ -11,6 +11,7 @@ import type { LoadRequest } from './protocol';
 const MAX_ROWS = { shared: 256, single: 64 };
 const MOST_THREADS = 64;
 const MOST_DEFAULT_THREADS = 8;
+const MOST_SEQUENCES = 64;
 /** Some 0.8 ms a token: with less to do, threads lose more at barriers to a page that is also busy than they gain. */
 const WEIGHTS_PER_THREAD = 40e6;
 /** An exact bf16 embedding up to this size, int8 above. */
@@ -23,6 +24,7 @@ export interface CheckedOptions {
   threads: number | undefined;
   kernel: 'auto' | KernelName;
   contextLength: number | undefined;
+  sequences: number;
   kvCache: 'bf16' | 'f32';
   lmHead: 'auto' | 'bf16' | 'int8';
   cache: boolean;
@@ -42,6 +44,7 @@ export function checkOptions(options: Options): CheckedOptions {
     threads: options.threads,
     kernel: oneOf('kernel', options.kernel, ['auto', 'dot32', 'dot16', 'lut8'], 'auto'),
     contextLength: options.contextLength,
+    sequences: options.sequences ?? 1,
     kvCache: oneOf('kvCache', options.kvCache, ['bf16', 'f32'], 'bf16'),
     lmHead: oneOf('lmHead', options.lmHead, ['auto', 'bf16', 'int8'], 'auto'),
     cache: oneOf('cache', options.cache, [true, false], true),
@@ -56,6 +59,11 @@ export function checkOptions(options: Options): CheckedOptions {
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
     const facts = { got: String(threads), expected: `an integer from 1 to ${MOST_THREADS}` };
     throw new SternaError('bad-input', 'threads', facts);
+  }
+  const { sequences } = checked;
+  if (!(Number.isInteger(sequences) && sequences >= 1 && sequences <= MOST_SEQUENCES)) {
+    const facts = { got: String(sequences), expected: `an integer from 1 to ${MOST_SEQUENCES}` };
+    throw new SternaError('bad-input', 'sequences', facts);
   }
   const { contextLength: context } = checked;
   if (context !== undefined && !(Number.isInteger(context) && context >= 1)) {
@@ -142,8 +150,8 @@ export function layOut(
   const planOptions: PlanOptions = {
     ...how,
     contextLength: context,
-    sequences: 1,
-    maxRows: Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context),
+    sequences: options.sequences,
+    maxRows: Math.max(Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context), options.sequences),
     kvCache: options.kvCache,
     lmHead: lmHeadOf(options.lmHead, config),
   };
