@@ -22,6 +22,6 @@ export default defineConfig({
     target: 'es2022',
     assetsInlineLimit: 0,
     emptyOutDir: true,
-    rollupOptions: { input: [page('bench/pages/peer.html'), page('demo/lab.html')] },
+    rollupOptions: { input: ['bench/pages/engine.html', 'bench/pages/peer.html', 'demo/lab.html'].map(page) },
   },
 });
