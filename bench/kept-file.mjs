@@ -8,7 +8,9 @@ import { join } from 'node:path';
  * header, so that another shape is another file.
  */
 export function keptFile(folder, name, file) {
-  const digest = createHash('sha256').update(file.read(0, 2 ** 16)).digest('hex');
+  const digest = createHash('sha256')
+    .update(file.read(0, 2 ** 16))
+    .digest('hex');
   const path = join(folder, `${name}.${digest.slice(0, 8)}`);
   if (existsSync(path)) return path;
   const out = openSync(`${path}.part`, 'w');

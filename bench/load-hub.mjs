@@ -41,7 +41,9 @@ for (const name of names) {
   const { files } = checkpointFiles(weights, { format, ...text });
   const whole = Object.entries(files).map(([path, file]) => [
     path,
-    file.size > 2 ** 20 ? readFileSync(keptFile(folder, `${name}-${path}`, file)) : Buffer.from(file.read(0, file.size)),
+    file.size > 2 ** 20
+      ? readFileSync(keptFile(folder, `${name}-${path}`, file))
+      : Buffer.from(file.read(0, file.size)),
   ]);
   repos[`bench/${name}`] = { files: Object.fromEntries(whole) };
   if (shape === '2b4t' && !gguf) {

@@ -8,8 +8,8 @@ import type { GenerateSettings, LoadOptions, ModelInfo } from '../../src/protoco
 import { validateSettings } from '../../src/sampler';
 import type { Session } from '../../src/session';
 import { createYield } from '../../src/yield';
-import type { BenchStart } from './kernel.worker';
 import { type BenchPool, startBenchPool } from './pool';
+import { spawnKernelWorker } from './spawn';
 
 export interface OpenOptions {
   url: string;
@@ -63,15 +63,9 @@ function fillCache(): void {
 
 const host = {
   async open({ url, options, prototype: address }: OpenOptions): Promise<ModelInfo> {
-    const workers: Worker[] = [];
-    const spawn: Spawn = (start, onMessage) => {
-      const worker = new Worker(new URL('./kernel.worker.ts', import.meta.url), { type: 'module' });
-      workers.push(worker);
-      worker.onmessage = ({ data }) => onMessage(data);
-      worker.postMessage({ ...start, slowness: 1, prototype: undefined } satisfies BenchStart);
-    };
+    const spawn: Spawn = (start, onMessage) =>
+      spawnKernelWorker({ ...start, slowness: 1, prototype: undefined }, onMessage);
     model = await loadModel({ source: { url }, options }, () => {}, spawn, new AbortController().signal);
-    for (const worker of workers) worker.terminate();
     ({ module } = await compileKernels(model.shared, model.info.relaxedSimd));
     if (address && model.info.relaxedSimd) prototype = await WebAssembly.compileStreaming(fetch(address));
     fillCache();
@@ -80,7 +74,6 @@ const host = {
   },
   /** Starts the pool anew, its kernel workers so many times as slow as they are, and warms it. */
   async slow(slowness: number[]): Promise<void> {
-    pool?.end();
     pool = await startBenchPool(model, module, { slowness, prototype });
     await answer(64, 64, 1);
     await answer(64, 1, 8);

@@ -2,9 +2,10 @@
 import { toRecord } from '../../src/errors';
 import { createForward } from '../../src/forward';
 import { createMachine } from '../../src/machine';
-import { PASS, ROWS } from '../../src/memory';
-import type { PoolStart } from '../../src/protocol';
-import { createPrototype, PROTOTYPE_PASS } from './prototype';
+import { BARRIER, PASS, ROWS } from '../../src/memory';
+import type { KernelWorkerMessage, PoolStart } from '../../src/protocol';
+import { LAST_PASS, PROTOTYPE_PASS } from './passes';
+import { createPrototype } from './prototype';
 import { slowed } from './slow';
 
 export interface BenchStart extends PoolStart {
@@ -13,6 +14,8 @@ export interface BenchStart extends PoolStart {
   prototype: WebAssembly.Module | undefined;
 }
 
+export type Said = KernelWorkerMessage | { ended: true };
+
 const SPIN = 100_000;
 
 function serve({ module, memory, plan, rank, slowness, prototype }: BenchStart): void {
@@ -20,18 +23,29 @@ function serve({ module, memory, plan, rank, slowness, prototype }: BenchStart):
   const machine = slowness === 1 ? plain : { ...plain, kernels: slowed(plain.kernels, slowness) };
   const forward = createForward(machine, () => false);
   const other = prototype && createPrototype(plain, prototype, memory);
-  self.postMessage({ ready: true });
-  for (let pass = 0; ; ) {
-    pass = plain.kernels.awaitPass(PASS, pass, SPIN);
-    if (machine.words[ROWS / 4] === PROTOTYPE_PASS) other?.pass();
-    else forward();
+  say({ ready: true });
+  try {
+    for (let pass = 0; ; ) {
+      pass = plain.kernels.awaitPass(PASS, pass, SPIN);
+      const rows = machine.words[ROWS / 4]!;
+      if (rows === LAST_PASS) break;
+      if (rows === PROTOTYPE_PASS) other?.pass();
+      else forward();
+    }
+  } catch (error) {
+    plain.kernels.fail(BARRIER);
+    throw error;
   }
+  say({ ended: true });
+  self.close();
 }
+
+const say = (message: Said): void => self.postMessage(message);
 
 self.onmessage = ({ data }: MessageEvent<BenchStart>) => {
   try {
     serve(data);
   } catch (error) {
-    self.postMessage({ error: toRecord(error) });
+    say({ error: toRecord(error) });
   }
 };

@@ -5,18 +5,17 @@
 import { createForward } from '../../src/forward';
 import type { LoadedModel } from '../../src/loader';
 import { createMachine } from '../../src/machine';
-import { BARRIER, LOGITS_FROM, PASS, ROWS } from '../../src/memory';
+import { BARRIER, LOGITS_FROM, PASS, ROWS, SHARE_BYTES, SHARE_SETS } from '../../src/memory';
 import type { Pool } from '../../src/pool';
-import type { KernelWorkerMessage } from '../../src/protocol';
-import type { BenchStart } from './kernel.worker';
-import { createPrototype, PROTOTYPE_PASS, readsTiles } from './prototype';
+import { LAST_PASS, PROTOTYPE_PASS } from './passes';
+import { createPrototype, readsTiles } from './prototype';
+import { kernelWorkersEnded, spawnKernelWorker } from './spawn';
 import { createSteps, type Steps } from './steps';
 
 export interface BenchPool extends Pool {
   steps: Steps;
   /** Ms of one pass of the prototype over all ternary weights; undefined where it cannot run. */
   prototype: (() => number) | undefined;
-  end(): void;
 }
 
 export interface BenchPoolOptions {
@@ -25,7 +24,7 @@ export interface BenchPoolOptions {
   prototype?: WebAssembly.Module | undefined;
 }
 
-/** The workers of a loaded model must have ended: this pool begins with barriers and counters as in new memory. */
+/** In place of the model's own pool, or one of these before: begins with barriers and counters as in new memory. */
 export async function startBenchPool(
   { memory, pool: { plan } }: Pick<LoadedModel, 'memory' | 'pool'>,
   module: WebAssembly.Module,
@@ -33,20 +32,20 @@ export async function startBenchPool(
 ): Promise<BenchPool> {
   const plain = createMachine(module, memory, plan, 0);
   const { words } = plain;
+  words[ROWS / 4] = LAST_PASS;
+  plain.kernels.startPass(PASS);
+  await kernelWorkersEnded();
   words.fill(0, BARRIER / 4, 1024 / 4);
-  // SHARES
+  words.fill(0, plan.shares / 4, (plan.shares + SHARE_SETS * plan.threads * SHARE_BYTES) / 4);
   const steps = createSteps(plain.kernels);
   const forward = createForward({ ...plain, kernels: steps.kernels }, () => false, steps.tap);
-  const workers: Worker[] = [];
   const startWorker = (rank: number): Promise<void> =>
     new Promise((resolve, reject) => {
-      const worker = new Worker(new URL('./kernel.worker.ts', import.meta.url), { type: 'module' });
-      workers.push(worker);
-      worker.onmessage = ({ data }: MessageEvent<KernelWorkerMessage>) =>
-        'ready' in data ? resolve() : reject(new Error(data.error.message));
-      worker.onerror = ({ message }) => reject(new Error(message));
-      const start: BenchStart = { module, memory, plan, rank, slowness: slowness[rank - 1] ?? 1, prototype };
-      worker.postMessage(start);
+      const start = { module, memory, plan, rank, slowness: slowness[rank - 1] ?? 1, prototype };
+      spawnKernelWorker(start, (message) => {
+        if ('ready' in message) resolve();
+        else reject(new Error(message.error.message));
+      });
     });
   await Promise.all(Array.from({ length: plan.threads - 1 }, (_, index) => startWorker(index + 1)));
 
@@ -77,8 +76,5 @@ export async function startBenchPool(
     run,
     steps,
     prototype: own && timePrototype,
-    end: () => {
-      for (const worker of workers) worker.terminate();
-    },
   };
 }

@@ -20,9 +20,6 @@ const THREAD_BYTES = 65_536;
 const OUT = 2 * COPY;
 const SPIN = 100_000;
 
-/** What the rows of a pass say when it is the prototype's. */
-export const PROTOTYPE_PASS = -1;
-
 /** The prototype reads tiles, so it cannot read what is packed for lut8. */
 export const readsTiles = ({ kernel }: MemoryPlan): boolean => kernel !== 'lut8';
 
