@@ -2,11 +2,10 @@
 // process's memory, so that neither making nor reading them takes time from a load. Says its address to its parent once
 // the digests are known.
 //   node bench/load-hub.mjs FOLDER MODEL...   FOLDER keeps the files for the next time
-import { createHash } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runnerImport } from 'vite';
+import { keptFile } from './kept-file.mjs';
 
 const load = async (path) =>
   (await runnerImport(fileURLToPath(new URL(path, import.meta.url)), { configFile: false })).module;
@@ -32,24 +31,6 @@ const tokenizer = {
   config: JSON.parse(textOf('tokenizer_config.json')),
 };
 
-/** A large file from the folder, which gets it first where it is missing. */
-function keep(name, file) {
-  const path = join(
-    folder,
-    `${name}.${createHash('sha256')
-      .update(file.read(0, 2 ** 16))
-      .digest('hex')
-      .slice(0, 8)}`,
-  );
-  if (!existsSync(path)) {
-    const out = openSync(`${path}.part`, 'w');
-    for (let at = 0; at < file.size; at += 2 ** 20) writeSync(out, file.read(at, Math.min(at + 2 ** 20, file.size)));
-    closeSync(out);
-    renameSync(`${path}.part`, path);
-  }
-  return readFileSync(path);
-}
-
 mkdirSync(folder, { recursive: true });
 const repos = {};
 for (const name of names) {
@@ -60,7 +41,9 @@ for (const name of names) {
   const { files } = checkpointFiles(weights, { format, ...text });
   const whole = Object.entries(files).map(([path, file]) => [
     path,
-    file.size > 2 ** 20 ? keep(`${name}-${path}`, file) : Buffer.from(file.read(0, file.size)),
+    file.size > 2 ** 20
+      ? readFileSync(keptFile(folder, `${name}-${path}`, file))
+      : Buffer.from(file.read(0, file.size)),
   ]);
   repos[`bench/${name}`] = { files: Object.fromEntries(whole) };
   if (shape === '2b4t' && !gguf) {

@@ -5,6 +5,7 @@
  * between passes).
  */
 import { transfer } from 'comlink';
+import { measureBandwidth } from './bandwidth';
 import { encodeChat } from './chat-template';
 import { createPassCosts } from './draft';
 import { SternaError, toRecord } from './errors';
@@ -164,6 +165,15 @@ export function createEngine(spawn: Spawn): EngineApi {
             typeof input === 'string' ? tokenizerOf(loadedModel).encode(input, { bos: true, eos: true }) : input;
           return perplexity(scoring(loadedModel, aborted), ids, options);
         }),
+      ),
+    measureBandwidth: (id) =>
+      reply(() =>
+        alone(id, ({ pool }, aborted) =>
+          measureBandwidth(pool, async () => {
+            await yieldToMessages();
+            if (aborted()) throw new SternaError('aborted', 'measuring was aborted');
+          }),
+        ),
       ),
     async abort(id) {
       if (loading?.id === id) loading.controller.abort();

@@ -5,6 +5,7 @@
  * many rows go together. docs/model.md describes the steps; wasm/ holds the arithmetic.
  */
 import { createAttention } from './attend';
+import { createReading } from './bandwidth';
 import { bitLinear, prepare, type Quantised, quantisedRows, quantiseRow, ternaryRow } from './bitlinear';
 import { createHead } from './head';
 import type { Machine } from './machine';
@@ -132,8 +133,15 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
     meet();
   }
 
+  const readWeights = createReading(machine);
+
   function pass(): void {
     const n = words[ROWS / 4]!;
+    if (n === 0) {
+      readWeights();
+      meet();
+      return;
+    }
     const joined = n <= plan.smallRows ? attention.combined : attention.output;
     embed(n);
     tap?.('embed', 0);

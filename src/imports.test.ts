@@ -54,16 +54,27 @@ describe('imports', () => {
     expect([...closure('workers/kernel.worker.ts')].sort()).toEqual(
       [
         'workers/kernel.worker',
-        ...['attend', 'bitlinear', 'errors', 'forward', 'head', 'kernels', 'machine', 'memory', 'share'].map(
-          (n) => `src/${n}`,
-        ),
+        ...[
+          'attend',
+          'bandwidth',
+          'bitlinear',
+          'errors',
+          'forward',
+          'head',
+          'kernels',
+          'machine',
+          'memory',
+          'share',
+        ].map((n) => `src/${n}`),
       ].sort(),
     );
   });
 
   it('keeps the forward pass to kernels, memory and configuration', () => {
     expect([...closure('src/forward.ts')].sort()).toEqual(
-      ['attend', 'bitlinear', 'forward', 'head', 'memory', 'share', 'errors'].map((name) => `src/${name}`).sort(),
+      ['attend', 'bandwidth', 'bitlinear', 'forward', 'head', 'memory', 'share', 'errors']
+        .map((name) => `src/${name}`)
+        .sort(),
     );
   });
 

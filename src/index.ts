@@ -7,6 +7,7 @@ export type { KernelName } from './memory';
 export { type Generation, inspect, load, type Model } from './model';
 export type {
   Answer,
+  Bandwidth,
   CachedModel,
   Chunk,
   Encoded,

@@ -3,6 +3,7 @@ import { proxy, type Remote, transfer, wrap } from 'comlink';
 import { fromRecord, SternaError } from './errors';
 import { ABORT } from './memory';
 import type {
+  Bandwidth,
   Chunk,
   Encoded,
   EngineApi,
@@ -79,6 +80,12 @@ export interface Model {
     input: number[] | string,
     options?: PerplexityOptions & { signal?: AbortSignal },
   ): Promise<PerplexityResult>;
+  /**
+   * Reads all ternary weights over and over for 0.1 s and more, by the threads that decode: a token reads each of them once,
+   * so that no token can be faster. Takes its turn as an answer does, and changes nothing.
+   * @throws SternaError `busy`, `aborted`
+   */
+  measureBandwidth(options?: { signal?: AbortSignal }): Promise<Bandwidth>;
   /** Stops the workers, which frees the memory. Calls under way reject with code `disposed`. */
   dispose(): Promise<void>;
 }
@@ -360,6 +367,7 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
         const checked = typeof input === 'string' ? input : toIds(input);
         return abortable(by, (id) => api.perplexity(id, checked, windows));
       },
+      measureBandwidth: ({ signal: by } = {}) => abortable(by, (id) => api.measureBandwidth(id)),
       dispose: async () => end(new SternaError('disposed', 'the model was disposed')),
     };
   } catch (error) {

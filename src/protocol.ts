@@ -340,6 +340,15 @@ export interface PerplexityResult {
   tokens: number;
 }
 
+/** What a plain read of all ternary weights takes, by the threads that decode, from where the weights lie. */
+export interface Bandwidth {
+  /** Bytes of the ternary weights. */
+  bytes: number;
+  /** One read of them all: no token can take less. */
+  ms: number;
+  bytesPerSecond: number;
+}
+
 export interface Encoded {
   text: string;
   ids: number[];
@@ -364,6 +373,7 @@ export interface EngineApi {
   ): Promise<Reply<{ result: GenerateResult; messages: number }>>;
   evaluate(id: number, ids: number[]): Promise<Reply<Float32Array<ArrayBuffer>>>;
   perplexity(id: number, input: number[] | string, options: PerplexityOptions): Promise<Reply<PerplexityResult>>;
+  measureBandwidth(id: number): Promise<Reply<Bandwidth>>;
   abort(id: number): Promise<void>;
 }
 

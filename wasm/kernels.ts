@@ -24,4 +24,5 @@ export { base3Pack, base3Unpack, unpackTiles, unpackLanes } from './codec';
 export { codesFromFloats, sumAbs, badFloat, rowToBf16, floatsFromHalfs } from './floats';
 export { expSum, nll } from './softmax';
 export { exp, log, sin, cos, pow } from './math';
+export { readMemory } from './stream';
 export { barrier, fail, awaitPass, startPass } from './barrier';

@@ -1,0 +1,124 @@
+/** The bench's engine: a model loaded as the product loads it, and passes that are timed below the public API. */
+import { expose } from 'comlink';
+import { createPassCosts } from '../../src/draft';
+import { type GenerateContext, generate } from '../../src/generate';
+import { compileKernels } from '../../src/kernels';
+import { type LoadedModel, loadModel } from '../../src/loader';
+import type { Spawn } from '../../src/pool';
+import type { GenerateSettings, LoadOptions, ModelInfo } from '../../src/protocol';
+import { validateSettings } from '../../src/sampler';
+import type { Session } from '../../src/session';
+import { createYield } from '../../src/yield';
+import { type BenchPool, startBenchPool } from './pool';
+import { spawnKernelWorker } from './spawn';
+
+export interface OpenOptions {
+  url: string;
+  options: Pick<LoadOptions, 'kernel' | 'threads' | 'contextLength'>;
+  /** Of the compiled prototype, where there is one. */
+  prototype?: string | undefined;
+}
+
+const yieldToMessages = createYield();
+let model: LoadedModel;
+let module: WebAssembly.Module;
+let prototype: WebAssembly.Module | undefined;
+let pool: BenchPool;
+
+const median = (numbers: number[]): number => numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
+
+/** Always the same tokens, no two runs of them alike. */
+const tokenAt = (position: number): number => 3 + ((position * 7919 + 13) % (model.info.config.vocab - 3));
+const tokensTo = (end: number): number[] => Array.from({ length: end }, (_, i) => tokenAt(i));
+
+/** An answer of so many tokens to a prompt of which all but `missing` tokens count as in the cache. */
+function answer(promptTokens: number, missing: number, maxTokens: number) {
+  const prompt = tokensTo(promptTokens);
+  const session: Session = { tokens: prompt.slice(0, promptTokens - missing), sequence: 0 };
+  const settings: GenerateSettings = { temperature: 0, ignoreEos: true, maxTokens, draft: false };
+  const context: GenerateContext = {
+    pool,
+    memory: model.memory,
+    sessions: [session],
+    costs: createPassCosts(),
+    tokenizer: undefined,
+    stopTokens: new Set(),
+    aborted: () => false,
+    yieldToMessages,
+  };
+  return generate(context, prompt, validateSettings(settings, {}), () => {});
+}
+
+/**
+ * Keys and values at every position, without a prefill of minutes: bytes that are small numbers in every precision of the
+ * cache. The time of a pass depends on how many there are, not on what they say.
+ */
+function fillCache(): void {
+  const {
+    memory,
+    pool: { plan },
+  } = model;
+  const bytes = new Uint8Array(memory.buffer, plan.layers[0]!.keys, plan.rowTokens - plan.layers[0]!.keys);
+  const piece = Uint8Array.from({ length: 2 ** 20 }, (_, i) => 0x30 + ((i * 7) % 16));
+  for (let at = 0; at < bytes.length; at += piece.length) bytes.set(piece.subarray(0, bytes.length - at), at);
+}
+
+const host = {
+  async open({ url, options, prototype: address }: OpenOptions): Promise<ModelInfo> {
+    const spawn: Spawn = (start, onMessage) =>
+      spawnKernelWorker({ ...start, slowness: 1, prototype: undefined }, onMessage);
+    model = await loadModel({ source: { url }, options }, () => {}, spawn, new AbortController().signal);
+    ({ module } = await compileKernels(model.shared, model.info.relaxedSimd));
+    if (address && model.info.relaxedSimd) prototype = await WebAssembly.compileStreaming(fetch(address));
+    fillCache();
+    await host.slow([]);
+    return model.info;
+  },
+  /** Starts the pool anew, its kernel workers so many times as slow as they are, and warms it. */
+  async slow(slowness: number[]): Promise<void> {
+    pool = await startBenchPool(model, module, { slowness, prototype });
+    await answer(64, 64, 1);
+    await answer(64, 1, 8);
+    await host.stream(2);
+    pool.prototype?.();
+  },
+  /** Ms of a plain read of the ternary weights. */
+  async stream(times: number): Promise<number> {
+    const all: number[] = [];
+    for (let i = 0; i < times; i++) {
+      const start = performance.now();
+      await pool.run([], 0);
+      all.push(performance.now() - start);
+    }
+    return median(all);
+  },
+  /** Ms of the prototype's pass over them; undefined where it does not run. */
+  async prototype(times: number): Promise<number | undefined> {
+    const { prototype: run } = pool;
+    return run && median(Array.from({ length: times }, run));
+  },
+  /** Ms a token from position `context` on, sampling included. */
+  async decode(context: number, tokens: number): Promise<number> {
+    const { timings } = await answer(context, 1, tokens + 1);
+    return timings.decodeMs / tokens;
+  },
+  /** Ms a token by step, from position `context` on. */
+  async steps(context: number, tokens: number): Promise<Record<string, number>> {
+    await answer(context, 1, 2);
+    pool.steps.start();
+    const start = performance.now();
+    const { usage } = await answer(context, 1, tokens);
+    const all = performance.now() - start;
+    const steps = { ...pool.steps.stop(), all };
+    return Object.fromEntries(Object.entries(steps).map(([step, ms]) => [step, ms / usage.completionTokens]));
+  },
+  /** Ms of a prompt, and until the first token. */
+  async prefill(tokens: number): Promise<{ promptMs: number; firstTokenMs: number }> {
+    const { timings } = await answer(tokens, tokens, 1);
+    return { promptMs: timings.promptMs, firstTokenMs: timings.firstTokenMs };
+  },
+};
+
+export type BenchHost = typeof host;
+
+expose(host);

@@ -1,0 +1,57 @@
+/** Where the time of thread 0 goes within its passes: by step, and at the barriers between them. */
+import type { Step, Tap } from '../../src/forward';
+import type { Kernels } from '../../src/kernels';
+
+export interface Steps {
+  tap: Tap;
+  /** The same kernels, with a barrier that is timed. */
+  kernels: Kernels;
+  /** Begins to count anew. */
+  start(): void;
+  /** Milliseconds since the start, by step, and `barrier`. */
+  stop(): Record<string, number>;
+  /** A pass begins now. */
+  pass(): void;
+}
+
+/** Nothing is timed but between start() and stop(). */
+export function createSteps(kernels: Kernels): Steps {
+  let times: Map<Step | 'barrier', number> | undefined;
+  let since = 0;
+  let pending = 0; // of a step that has a barrier within
+
+  const add = (what: Step | 'barrier', ms: number): void => void times!.set(what, (times!.get(what) ?? 0) + ms);
+
+  const tap: Tap = (step) => {
+    if (!times) return;
+    const now = performance.now();
+    add(step, pending + now - since);
+    pending = 0;
+    since = now;
+  };
+  function barrier(at: number, threads: number, spin: number): number {
+    if (!times) return kernels.barrier(at, threads, spin);
+    const begin = performance.now();
+    pending += begin - since;
+    const failed = kernels.barrier(at, threads, spin);
+    since = performance.now();
+    add('barrier', since - begin);
+    return failed;
+  }
+  return {
+    tap,
+    kernels: { ...kernels, barrier },
+    start() {
+      times = new Map();
+    },
+    stop() {
+      const all = Object.fromEntries(times!);
+      times = undefined;
+      return all;
+    },
+    pass() {
+      since = performance.now();
+      pending = 0;
+    },
+  };
+}
