@@ -3,7 +3,7 @@
 // against wllama. All of one run; configurations take turns, and medians over rounds are given. Some 12 minutes and 8 GB.
 //   --what load,memory,decode,prefill,steps,kernels,peer,cores   parts of it
 //   --threads 1,2   --kernels dot32,dot16,lut8   --rounds 3
-//   --contexts 128,1024,4000   --prompts 32,128,512,2048
+//   --contexts 128,1024,4000 (128,1024 with --compare)   --prompts 32,128,512,2048
 //   --files FOLDER        keeps the weight files from run to run (default: under the system's temporary folder)
 //   --json FILE           what was measured, every figure (default: test-results/bench.json)
 //   --prototypes FOLDER   dot32.ts, the prototype (default: ../shared/spec/kernel-prototypes)
@@ -22,7 +22,7 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '1,2' },
     kernels: { type: 'string', default: 'dot32,dot16,lut8' },
     rounds: { type: 'string', default: '3' },
-    contexts: { type: 'string', default: '128,1024,4000' },
+    contexts: { type: 'string' },
     prompts: { type: 'string', default: '32,128,512,2048' },
     files: { type: 'string', default: join(tmpdir(), 'sterna-bench-files') },
     json: { type: 'string', default: 'test-results/bench.json' },
@@ -34,7 +34,8 @@ const words = (text) => text.split(',').filter(Boolean);
 const numbers = (text) => words(text).map(Number);
 const what = new Set(words(values.what));
 const [rounds, threadCounts] = [Number(values.rounds), numbers(values.threads)];
-const [contexts, prompts] = [numbers(values.contexts), numbers(values.prompts)];
+const contexts = numbers(values.contexts ?? '128,1024,4000');
+const prompts = numbers(values.prompts);
 for (const part of what) if (!PARTS.includes(part)) throw new Error(`--what ${part}: there are ${PARTS.join()}`);
 
 ensureDependencies();
@@ -70,18 +71,19 @@ async function buildPrototype() {
 
 const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' }).stdout.trim();
 
-if (values.compare) {
-  const { compare } = await import('./compare.mjs');
-  const report = await compare(values.compare, { work, files: values.files, rounds, threadCounts, contexts, prompts });
-  save(report);
-  process.exit(0);
-}
-
 function save(report) {
   const path = resolve(values.json);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, `${JSON.stringify(report, null, 1)}\n`);
   say(`every figure: ${path}`);
+}
+
+if (values.compare) {
+  const { compare } = await import('./compare.mjs');
+  const ownModels = await benchModels(resolve(values.files), work, false);
+  const given = { rounds, threadCounts, contexts: numbers(values.contexts ?? '128,1024'), prompts };
+  save(await compare(values.compare, ownModels, { work, ...given }));
+  process.exit(0);
 }
 
 say('building the pages');

@@ -7,7 +7,7 @@ import { type LoadedModel, loadModel } from '../../src/loader';
 import type { Spawn } from '../../src/pool';
 import type { GenerateSettings, LoadOptions, ModelInfo } from '../../src/protocol';
 import { validateSettings } from '../../src/sampler';
-import type { Session } from '../../src/session';
+import { logitsView, type Session } from '../../src/session';
 import { createYield } from '../../src/yield';
 import { type BenchPool, startBenchPool } from './pool';
 import { spawnKernelWorker } from './spawn';
@@ -111,6 +111,16 @@ const host = {
     const all = performance.now() - start;
     const steps = { ...pool.steps.stop(), all };
     return Object.fromEntries(Object.entries(steps).map(([step, ms]) => [step, ms / usage.completionTokens]));
+  },
+  /** Logits after the last tokens of a prompt: of a large pass, then of single rows. */
+  async logits(ids: number[]): Promise<Float32Array> {
+    const rows = ids.map((token, position) => ({ sequence: 0, position, token }));
+    const all: number[] = [];
+    for (const part of [rows.slice(0, -2), rows.slice(-2, -1), rows.slice(-1)]) {
+      await pool.run(part, part.length - 1);
+      all.push(...logitsView(model.memory, pool.plan, 0));
+    }
+    return Float32Array.from(all);
   },
   /** Ms of a prompt, and until the first token. */
   async prefill(tokens: number): Promise<{ promptMs: number; firstTokenMs: number }> {
