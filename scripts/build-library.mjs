@@ -34,8 +34,17 @@ const assetUrls = (folder) => ({
   },
 });
 
+/** Of the hub client only the listing is used; these do something at import that keeps them from being dropped. */
+const unused = /@huggingface\/(blake3-jit|xetchunk-wasm)\//;
+
 async function bundle(input, folder, minify) {
-  const build = await rolldown({ cwd: root, input, plugins: [assetUrls(folder)], platform: 'browser' });
+  const build = await rolldown({
+    cwd: root,
+    input,
+    plugins: [assetUrls(folder)],
+    platform: 'browser',
+    treeshake: { moduleSideEffects: [{ test: unused, sideEffects: false }] },
+  });
   const { output } = await build.generate({
     format: 'es',
     minify,
