@@ -1,0 +1,64 @@
+/** The page's side of its service worker, which keeps the page for offline use and isolates it where the host does not. */
+
+/** A visitor waits no longer than this for threads; the next visit has them at once. */
+const mostWait = 5000;
+const reloadedKey = 'sterna-reloaded-for-isolation';
+
+/** A worker that has everything of its build, or that will never have. */
+function settled(worker: ServiceWorker): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (worker.state === 'activated' || worker.state === 'redundant') resolve();
+    };
+    worker.addEventListener('statechange', look);
+    look();
+  });
+}
+
+const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Registers the service worker. On a host that does not send the headers of isolation, a first visit ends here: once the
+ * worker can send them, the page begins anew. Whatever goes wrong, the page goes on without.
+ */
+export async function keepAndIsolate(): Promise<void> {
+  if (!import.meta.env.PROD || !('serviceWorker' in navigator)) return;
+  try {
+    const registration = await navigator.serviceWorker.register('./sw.js');
+    if (crossOriginIsolated) return sessionStorage.removeItem(reloadedKey);
+    if (navigator.serviceWorker.controller || sessionStorage.getItem(reloadedKey)) return; // it did not help
+    const worker = registration.installing ?? registration.waiting ?? registration.active;
+    if (worker) await Promise.race([settled(worker), later(mostWait)]);
+    if (!registration.active) return;
+    sessionStorage.setItem(reloadedKey, 'yes');
+    location.reload();
+    await later(mostWait);
+  } catch (error) {
+    console.warn('no offline use:', error);
+  }
+}
+
+/** Tells when another build than this page's is ready. */
+export async function watchForUpdate(onReady: () => void): Promise<void> {
+  if (!import.meta.env.PROD || !('serviceWorker' in navigator)) return;
+  const registration = await navigator.serviceWorker.ready;
+  const look = (): void => {
+    if (registration.waiting) onReady();
+  };
+  registration.addEventListener('updatefound', () => {
+    registration.installing?.addEventListener('statechange', look);
+  });
+  look();
+  // a browser looks by itself when a page is opened; this one may stay open for weeks
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) registration.update().catch(() => {}); // offline, say
+  });
+}
+
+/** Hands over to the build that is waiting, and begins anew with it. */
+export async function update(): Promise<void> {
+  const { waiting } = await navigator.serviceWorker.ready;
+  if (!waiting) return location.reload(); // another tab was first
+  navigator.serviceWorker.addEventListener('controllerchange', () => location.reload(), { once: true });
+  waiting.postMessage('activate');
+}
