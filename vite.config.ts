@@ -58,7 +58,8 @@ export default defineConfig({
     ],
   },
   server: { headers: isolation, port: 5173, fs: { allow: ['..'] } },
-  preview: { headers: isolation, port: 4173 },
+  // a port that no other project has by default: the page's service worker stays with its origin
+  preview: { headers: isolation, port: 5183 },
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,

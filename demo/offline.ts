@@ -23,9 +23,11 @@ const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
  */
 export async function keepAndIsolate(): Promise<void> {
   if (!import.meta.env.PROD || !('serviceWorker' in navigator)) return;
+  const registering = navigator.serviceWorker.register('./sw.js');
+  registering.catch((error: unknown) => console.warn('no offline use:', error));
   try {
-    const registration = await navigator.serviceWorker.register('./sw.js');
     if (crossOriginIsolated) return sessionStorage.removeItem(reloadedKey);
+    const registration = await registering;
     if (navigator.serviceWorker.controller || sessionStorage.getItem(reloadedKey)) return; // it did not help
     const worker = registration.installing ?? registration.waiting ?? registration.active;
     if (worker) await Promise.race([settled(worker), later(mostWait)]);
@@ -33,8 +35,8 @@ export async function keepAndIsolate(): Promise<void> {
     sessionStorage.setItem(reloadedKey, 'yes');
     location.reload();
     await later(mostWait);
-  } catch (error) {
-    console.warn('no offline use:', error);
+  } catch {
+    // said above; or sessionStorage is forbidden, and a page that cannot tell whether it began anew must not
   }
 }
 

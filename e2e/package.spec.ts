@@ -10,6 +10,7 @@ import { formatMessage } from 'publint/utils';
 import { build, createServer } from 'vite';
 import webpack from 'webpack';
 import { buildLibrary } from '../scripts/build-library.mjs';
+import { sizes } from '../scripts/size.mjs';
 import { isolation, type StaticServer, serveStatic } from './static-server';
 
 test.describe.configure({ mode: 'serial' });
@@ -93,6 +94,13 @@ test('is what publint asks for, and brings nothing else along', async () => {
   for (const name of ['comlink', '@huggingface/jinja', '@huggingface/tokenizers', 'hash-wasm', 'idb-keyval']) {
     expect(licences).toContain(`${name} `);
   }
+});
+
+test('is small: what a page loads stays below 150 kB', async () => {
+  const { file, gzip } = (await sizes()).at(-1)!;
+  expect(file).toMatch(/isolated page/);
+  expect(gzip).toBeGreaterThan(50_000);
+  expect(gzip).toBeLessThan(150_000);
 });
 
 test('its types hold in a project of either resolution, and know the API', () => {
