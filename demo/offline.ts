@@ -4,18 +4,20 @@
 const mostWait = 5000;
 const reloadedKey = 'sterna-reloaded-for-isolation';
 
-/** A worker that has everything of its build, or that will never have. */
-function settled(worker: ServiceWorker): Promise<void> {
+/** Whether there is a worker that answers for the page, once it has everything of its build or never will. */
+function isActive({ active, installing, waiting }: ServiceWorkerRegistration): Promise<boolean> {
+  const worker = active ?? installing ?? waiting;
   return new Promise((resolve) => {
     const look = (): void => {
-      if (worker.state === 'activated' || worker.state === 'redundant') resolve();
+      if (worker?.state === 'activated') resolve(true);
+      else if (!worker || worker.state === 'redundant') resolve(false);
     };
-    worker.addEventListener('statechange', look);
+    worker?.addEventListener('statechange', look);
     look();
   });
 }
 
-const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const later = (ms: number): Promise<false> => new Promise((resolve) => setTimeout(resolve, ms, false));
 
 /**
  * Registers the service worker. On a host that does not send the headers of isolation, a first visit ends here: once the
@@ -27,11 +29,9 @@ export async function keepAndIsolate(): Promise<void> {
   registering.catch((error: unknown) => console.warn('no offline use:', error));
   try {
     if (crossOriginIsolated) return sessionStorage.removeItem(reloadedKey);
-    const registration = await registering;
     if (navigator.serviceWorker.controller || sessionStorage.getItem(reloadedKey)) return; // it did not help
-    const worker = registration.installing ?? registration.waiting ?? registration.active;
-    if (worker) await Promise.race([settled(worker), later(mostWait)]);
-    if (!registration.active) return;
+    const answering = registering.then(isActive);
+    if (!(await Promise.race([answering, later(mostWait)]))) return;
     sessionStorage.setItem(reloadedKey, 'yes');
     location.reload();
     await later(mostWait);

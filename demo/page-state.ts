@@ -8,32 +8,38 @@ class PageState extends LitElement {
   declare renewed: boolean;
 
   static override styles = css`
-    :host {
+    div {
       position: fixed;
       z-index: 10;
       inset: 0.6rem 0 auto;
       display: grid;
       justify-items: center;
-      gap: 0.4rem;
       pointer-events: none;
       font-size: var(--small);
+    }
+    .state {
+      inset: auto 0 1.15rem;
     }
     p {
       display: flex;
       align-items: center;
-      gap: 0.75rem;
       margin: 0;
-      padding: 0.3rem 0.8rem;
-      border: 1px solid var(--line);
-      border-radius: 2rem;
-      background: var(--raised);
-      color: var(--muted);
       pointer-events: auto;
     }
     .update {
-      padding-right: 0.35rem;
+      gap: 0.75rem;
+      padding: 0.3rem 0.35rem 0.3rem 0.85rem;
+      border: 1px solid var(--line);
+      border-radius: 2rem;
+      background: var(--raised);
       color: var(--ink);
       box-shadow: 0 4px 18px rgb(0 0 0 / 0.12);
+    }
+    .offline {
+      padding: 0.1rem 0.6rem;
+      border-radius: 2rem;
+      background: var(--wash);
+      color: var(--ink);
     }
     button {
       min-height: 2rem;
@@ -75,8 +81,12 @@ class PageState extends LitElement {
 
   protected override render(): TemplateResult {
     return html`<div role="status">${this.renewed ? this.#update() : nothing}</div>
-      <div role="status">
-        ${this.offline ? html`<p data-testid="offline" title="Models on this device go on working.">Offline</p>` : nothing}
+      <div role="status" class="state">
+        ${
+          this.offline
+            ? html`<p class="offline" data-testid="offline" title="Models on this device go on working.">Offline</p>`
+            : nothing
+        }
       </div>`;
   }
 

@@ -8,6 +8,7 @@ import { build, type Plugin } from 'vite';
 import { isolation, type StaticServer, serveStatic } from './static-server';
 
 test.use({ serviceWorkers: 'allow' });
+test.describe.configure({ timeout: 120_000 }); // one of them builds the page
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const path = '/people/somebody/';
@@ -31,7 +32,9 @@ const ready = (page: Page) =>
 
 /** The worker of the page has everything and answers for it. */
 const kept = (page: Page) =>
-  expect.poll(() => page.evaluate(() => navigator.serviceWorker.controller?.state)).toBe('activated');
+  expect
+    .poll(() => page.evaluate(() => navigator.serviceWorker.controller?.state), { timeout: 20_000 })
+    .toBe('activated');
 
 async function ask(page: Page): Promise<string> {
   await page.getByTestId('settings').click();
@@ -161,6 +164,23 @@ test('where the worker cannot be had, the page goes on with one thread', async (
   await ready(page);
   expect(visits).toBe(1);
   await expect(page.getByTestId('badge')).toContainText('1 thread');
+});
+
+test('where the worker takes long to come, the page does not wait for it; the next visit is isolated', async ({
+  page,
+}) => {
+  server.slow.set(`${path}sw.js`, 9000);
+  let visits = 0;
+  page.on('domcontentloaded', () => visits++);
+  await page.goto(server.origin + path);
+  await ready(page);
+  await expect(page.getByTestId('badge')).toContainText('1 thread');
+  expect(visits).toBe(1);
+  await kept(page);
+  expect(visits, 'nobody is interrupted').toBe(1);
+  await page.reload();
+  await ready(page);
+  expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
 });
 
 test('can be installed: a manifest that Chromium takes, icons of the sizes it names', async ({ page, context }) => {

@@ -13,7 +13,7 @@ import { buildLibrary } from '../scripts/build-library.mjs';
 import { sizes } from '../scripts/size.mjs';
 import { isolation, type StaticServer, serveStatic } from './static-server';
 
-test.describe.configure({ mode: 'serial' });
+test.describe.configure({ timeout: 120_000 }); // builds, installs, bundlers
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const models = join(root, 'demo/public/models/');
@@ -70,7 +70,6 @@ async function chats(page: Page, url: string, threads = 2): Promise<void> {
 }
 
 test.beforeAll(async () => {
-  test.setTimeout(120_000);
   await buildLibrary();
   const npm = (folder: string, ...args: string[]) => execFileSync('npm', args, { cwd: folder, encoding: 'utf8' });
   const packed = JSON.parse(npm(root, 'pack', '--ignore-scripts', '--json', '--pack-destination', work));
@@ -101,6 +100,12 @@ test('is small: what a page loads stays below 150 kB', async () => {
   expect(file).toMatch(/isolated page/);
   expect(gzip).toBeGreaterThan(50_000);
   expect(gzip).toBeLessThan(150_000);
+});
+
+test('can be imported on a server, where nothing of it runs', () => {
+  const script = "import { load } from 'sterna'; console.log(typeof load)";
+  const args = ['--input-type=module', '--eval', script];
+  expect(execFileSync(process.execPath, args, { cwd: project, encoding: 'utf8' })).toBe('function\n');
 });
 
 test('its types hold in a project of either resolution, and know the API', () => {
@@ -148,7 +153,8 @@ test('chats in a webpack application', async ({ page }) => {
   });
   const output = { path: join(app, 'dist') };
   await new Promise<void>((resolve, reject) => {
-    webpack({ mode: 'production', context: app, entry: './main.js', output }, (error, stats) => {
+    const options = { mode: 'production', context: app, entry: './main.js', output, optimization: { minimize: false } };
+    webpack(options as webpack.Configuration, (error, stats) => {
       if (error || stats?.hasErrors() || stats?.hasWarnings()) reject(error ?? new Error(stats?.toString()));
       else resolve();
     });

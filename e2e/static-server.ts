@@ -25,6 +25,8 @@ export interface StaticServer {
   origin: string;
   /** Paths that were asked for. */
   asked: string[];
+  /** Milliseconds that an answer takes, by path. */
+  slow: Map<string, number>;
   close(): Promise<void>;
 }
 
@@ -38,9 +40,11 @@ export async function serveStatic(
 ): Promise<StaticServer> {
   const mounts = Object.entries(folders).sort(([a], [b]) => b.length - a.length);
   const asked: string[] = [];
-  const server = createServer((request, response) => {
+  const slow = new Map<string, number>();
+  const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
     asked.push(path);
+    await new Promise((resolve) => setTimeout(resolve, slow.get(path) ?? 0));
     const [mount, folder] = mounts.find(([prefix]) => path.startsWith(prefix)) ?? [];
     let file = join(folder ?? '', path.slice(mount?.length));
     if (path.endsWith('/')) file = join(file, 'index.html');
@@ -63,6 +67,7 @@ export async function serveStatic(
   return {
     origin: `http://localhost:${(server.address() as AddressInfo).port}`,
     asked,
+    slow,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
