@@ -4,6 +4,7 @@ import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 import { systemBrowser } from './scripts/browsers.mjs';
 import { buildWasm } from './scripts/build-wasm.mjs';
+import { serviceWorker } from './scripts/service-worker.mjs';
 
 /** Cross-origin isolation: without these headers a page gets no shared memory, hence one thread. */
 const isolation = {
@@ -42,7 +43,7 @@ const chromium = systemBrowser('chromium');
 export default defineConfig({
   root: 'demo',
   base: './',
-  plugins: [kernels()],
+  plugins: [kernels(), serviceWorker()],
   worker: { format: 'es' },
   // found only inside workers and lazy imports; a late discovery would reload the page
   optimizeDeps: {
@@ -57,7 +58,8 @@ export default defineConfig({
     ],
   },
   server: { headers: isolation, port: 5173, fs: { allow: ['..'] } },
-  preview: { headers: isolation, port: 4173 },
+  // a port that no other project has by default: the page's service worker stays with its origin
+  preview: { headers: isolation, port: 5183 },
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,

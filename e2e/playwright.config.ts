@@ -36,7 +36,8 @@ export default defineConfig({
   workers: 1, // the engine under test takes every core
   timeout: 60_000,
   reporter: 'list',
-  use: { baseURL: `http://localhost:${port}` },
+  // the page's own worker would answer before the tests' routes; e2e/offline.spec.ts is about it
+  use: { baseURL: `http://localhost:${port}`, serviceWorkers: 'block' },
   projects,
   webServer: {
     command: `npx vite build --logLevel warn && npx vite preview --port ${port} --strictPort`,

@@ -1,4 +1,5 @@
 /** What this browser offers to the engine. */
+import { type AssetUrls, locateAssets } from './assets';
 import { compileKernels } from './kernels';
 
 export interface Features {
@@ -14,9 +15,14 @@ export interface Features {
   cores: number;
 }
 
-/** Looks at the browser by trying, never at the user agent. */
-export async function features(): Promise<Features> {
-  const build = await compileKernels(false).catch(() => undefined);
+/**
+ * Looks at the browser by trying, never at the user agent.
+ * @param options assets: as for `load`
+ * @throws SternaError `bad-input` for assets that are no URLs
+ */
+export async function features({ assets }: { assets?: AssetUrls } = {}): Promise<Features> {
+  const located = locateAssets(assets);
+  const build = await compileKernels(false, true, located).catch(() => undefined);
   return {
     simd: build !== undefined,
     relaxedSimd: build?.relaxedSimd ?? false,

@@ -1,4 +1,6 @@
 /** Sterna: ternary language models in a browser tab. The public names, one by one. */
+
+export type { AssetName, AssetUrls } from './assets';
 export { deleteModel, listModels, persistStorage, storageFacts, verifyModel } from './cached-models';
 export type { ModelConfig } from './config';
 export { type ErrorCode, SternaError } from './errors';

@@ -3,7 +3,11 @@
  */
 
 import { SternaError } from './errors';
+import sharedBaseline from './generated/shared-baseline.wasm?url&no-inline';
 import type { instantiate as Instantiate } from './generated/shared-relaxed';
+import sharedRelaxed from './generated/shared-relaxed.wasm?url&no-inline';
+import singleBaseline from './generated/single-baseline.wasm?url&no-inline';
+import singleRelaxed from './generated/single-relaxed.wasm?url&no-inline';
 import { CODES_STRIDE, type KernelName } from './memory';
 
 /** The exports of every build (types come from the compiler). */
@@ -18,19 +22,23 @@ export interface KernelChoice {
   rates: Partial<Record<KernelName, number>>;
 }
 
-const BUILDS = {
-  shared: {
-    relaxed: new URL('./generated/shared-relaxed.wasm?no-inline', import.meta.url),
-    baseline: new URL('./generated/shared-baseline.wasm?no-inline', import.meta.url),
-  },
-  single: {
-    relaxed: new URL('./generated/single-relaxed.wasm?no-inline', import.meta.url),
-    baseline: new URL('./generated/single-baseline.wasm?no-inline', import.meta.url),
-  },
+/** Where the binaries are, unless the page says otherwise. */
+export const kernelUrls = {
+  'shared-relaxed.wasm': sharedRelaxed,
+  'shared-baseline.wasm': sharedBaseline,
+  'single-relaxed.wasm': singleRelaxed,
+  'single-baseline.wasm': singleBaseline,
 };
 
-async function fetchBytes(url: URL): Promise<ArrayBuffer> {
-  const facts = { file: url.pathname, expected: 'HTTP 200' };
+let urls: typeof kernelUrls = kernelUrls;
+
+/** In the engine worker: where the page has the binaries. */
+export function locateKernels(located: typeof kernelUrls): void {
+  urls = located;
+}
+
+async function fetchBytes(url: string): Promise<ArrayBuffer> {
+  const facts = { file: url, expected: 'HTTP 200' };
   const response = await fetch(url).catch((error: unknown) => {
     throw new SternaError('download', 'kernel binary', { ...facts, got: String(error) });
   });
@@ -51,13 +59,14 @@ export function instantiateKernels(module: WebAssembly.Module, memory: WebAssemb
 export async function compileKernels(
   shared: boolean,
   relaxed = true,
+  located = urls,
 ): Promise<{ module: WebAssembly.Module; relaxedSimd: boolean }> {
-  const build = BUILDS[shared ? 'shared' : 'single'];
+  const build = shared ? 'shared' : 'single';
   if (relaxed) {
-    const bytes = await fetchBytes(build.relaxed);
+    const bytes = await fetchBytes(located[`${build}-relaxed.wasm`]);
     if (WebAssembly.validate(bytes)) return { module: await WebAssembly.compile(bytes), relaxedSimd: true };
   }
-  const bytes = await fetchBytes(build.baseline);
+  const bytes = await fetchBytes(located[`${build}-baseline.wasm`]);
   if (!WebAssembly.validate(bytes)) {
     throw new SternaError('unsupported', 'WebAssembly features of this browser', {
       got: 'no SIMD128',

@@ -1,6 +1,7 @@
 /** The page's handle on a model: starts the engine worker, passes calls on, and turns its answers into the public API. */
 import { proxy, type Remote, transfer, wrap } from 'comlink';
-import { fromRecord, SternaError } from './errors';
+import { type Assets, locateAssets } from './assets';
+import { fromRecord, SternaError, toRecord as toErrorRecord } from './errors';
 import { ABORT } from './memory';
 import type {
   Bandwidth,
@@ -13,6 +14,7 @@ import type {
   Inspection,
   KernelWorkerMessage,
   LoadOptions,
+  LocateRequest,
   Message,
   ModelInfo,
   PerplexityOptions,
@@ -26,6 +28,7 @@ import type {
   SpawnRequest,
   TokenizeOptions,
 } from './protocol';
+import { startWorker, workerFailure } from './start-worker';
 
 /**
  * An answer as it comes, or several (`n`). Iterate it for the tokens (once), or just await `result`. Leaving the loop
@@ -95,17 +98,11 @@ let lastRequest = 0;
 /** How long an engine that was told to stop loading may take to say so; its script may not even have arrived. */
 const LOAD_ABORT_MS = 1000;
 
-function startWorker(): Worker {
-  try {
-    return new Worker(new URL('../workers/engine.worker.js', import.meta.url), { type: 'module' });
-  } catch (error) {
-    throw new SternaError('worker', 'the browser refused the engine worker', { got: String(error) });
-  }
-}
-
 /** The engine worker of one model, with an end to calls that nobody will answer any more. */
-function startEngine() {
-  const worker = startWorker();
+function startEngine(assets: Assets) {
+  const { 'engine.worker.js': engineUrl, 'kernel.worker.js': kernelUrl, ...kernels } = assets;
+  const worker = startWorker(engineUrl);
+  worker.postMessage({ kernels } satisfies LocateRequest);
   const api: Remote<EngineApi> = wrap<EngineApi>(worker);
   let memory: Int32Array | undefined;
   let ended: SternaError | undefined;
@@ -117,16 +114,15 @@ function startEngine() {
     if (!start || ended) return;
     let kernelWorker: Worker;
     try {
-      kernelWorker = new Worker(new URL('../workers/kernel.worker.js', import.meta.url), { type: 'module' });
+      kernelWorker = startWorker(kernelUrl);
     } catch (error) {
-      return end(new SternaError('worker', 'the browser refused a kernel worker', { got: String(error) }));
+      return end(error as SternaError);
     }
     kernelWorkers.push(kernelWorker);
     const pass = (message: KernelWorkerMessage): void =>
       worker.postMessage({ rank: start.rank, message } satisfies SpawnReply);
     kernelWorker.onmessage = (event: MessageEvent<KernelWorkerMessage>) => pass(event.data);
-    kernelWorker.onerror = (event) =>
-      pass({ error: { code: 'worker', message: `kernel worker: ${event.message || 'did not start'}` } });
+    kernelWorker.onerror = (event) => pass({ error: toErrorRecord(workerFailure(kernelUrl, event)) });
     kernelWorker.postMessage(start);
   });
 
@@ -138,7 +134,7 @@ function startEngine() {
     for (const reject of waiting) reject(error);
     waiting.clear();
   }
-  worker.onerror = (event) => end(new SternaError('worker', `engine worker: ${event.message || 'did not start'}`));
+  worker.onerror = (event) => end(workerFailure(engineUrl, event));
 
   /** What `work` gives, unless the engine ends first: calls to a terminated worker never settle. */
   function orEnd<T>(work: () => Promise<T>): Promise<T> {
@@ -303,9 +299,9 @@ const toPrompt = (prompt: unknown): Prompt => (typeof prompt === 'string' ? { te
  * @throws SternaError as `load`, but for memory and storage: see `obstacles`
  */
 export async function inspect(source: Source, options: LoadOptions = {}): Promise<Inspection> {
-  const { onProgress: _, signal, ...rest } = options;
+  const { onProgress: _, signal, assets, ...rest } = options;
   const record = toRecord(source);
-  const engine = startEngine();
+  const engine = startEngine(locateAssets(assets));
   try {
     return await engine.abortable(signal, (id) => engine.api.inspect(id, { source: record, options: rest }));
   } finally {
@@ -323,10 +319,10 @@ export async function inspect(source: Source, options: LoadOptions = {}): Promis
  * `worker`
  */
 export async function load(source: Source, options: LoadOptions = {}): Promise<Model> {
-  const { onProgress, signal, ...rest } = options;
+  const { onProgress, signal, assets, ...rest } = options;
   const record = toRecord(source);
   if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
-  const engine = startEngine();
+  const engine = startEngine(locateAssets(assets));
   const { api, call, abort, abortable, end } = engine;
   const aborted = new SternaError('aborted', 'loading was aborted');
   let loading = true; // progress comes over a channel of its own, and may be late

@@ -4,6 +4,7 @@
  * Engine worker (thread 0) <-> kernel workers (threads 1..n-1): one `PoolStart` message, then shared memory only.
  */
 
+import type { AssetUrls } from './assets';
 import type { ModelConfig } from './config';
 import type { ErrorRecord } from './errors';
 import type { KernelName, MemoryPlan } from './memory';
@@ -79,6 +80,11 @@ export interface LoadOptions {
    * more likely; x86 where there is no tokenizer.
    */
   i2sOrder?: 'auto' | 'x86' | 'arm';
+  /**
+   * Where the workers and kernels of the package (its folder `dist/assets`) are: the URL of a folder, or URLs by file name.
+   * Default: beside the library, where bundlers find and move them.
+   */
+  assets?: AssetUrls;
 }
 
 /** What a source holds and what it would cost, found out before anything large is downloaded. */
@@ -305,7 +311,7 @@ export type SourceRecord = HubSource | { url: string | URL } | File[];
 
 export interface LoadRequest {
   source: SourceRecord;
-  options: Omit<LoadOptions, 'onProgress' | 'signal'>;
+  options: Omit<LoadOptions, 'onProgress' | 'signal' | 'assets'>;
 }
 
 export interface Loaded {
@@ -398,4 +404,9 @@ export interface SpawnRequest {
 export interface SpawnReply {
   rank: number;
   message: KernelWorkerMessage;
+}
+
+/** The page's first message to the engine worker: where the kernel binaries are. */
+export interface LocateRequest {
+  kernels: Record<`${'shared' | 'single'}-${'relaxed' | 'baseline'}.wasm`, string>;
 }

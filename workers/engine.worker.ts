@@ -1,8 +1,9 @@
 /** The engine worker: thread 0 of the pool, and the page's only correspondent. */
 import { expose } from 'comlink';
 import { createEngine } from '../src/engine';
+import { locateKernels } from '../src/kernels';
 import type { Spawn } from '../src/pool';
-import type { SpawnReply, SpawnRequest } from '../src/protocol';
+import type { LocateRequest, SpawnReply, SpawnRequest } from '../src/protocol';
 
 /** The page starts the kernel workers and passes on what they say. */
 const spawn: Spawn = (start, onMessage) => {
@@ -12,4 +13,8 @@ const spawn: Spawn = (start, onMessage) => {
   self.postMessage({ spawn: start } satisfies SpawnRequest);
 };
 
+// the page's first message
+self.addEventListener('message', ({ data }: MessageEvent<Partial<LocateRequest>>) => {
+  if (data.kernels) locateKernels(data.kernels);
+});
 expose(createEngine(spawn));

@@ -1,0 +1,3 @@
+import './isolated';
+import './page-state';
+import './app';
