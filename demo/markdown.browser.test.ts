@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { loadMarkdown } from './markdown';
 
-const render = await loadMarkdown();
+const blocks = await loadMarkdown();
+const render = (text: string) => blocks(text).join('');
 
 test('renders what models write', () => {
   expect(render('# Tern\n\nA **sea** bird:\n\n- wings\n- bill')).toBe(
