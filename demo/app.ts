@@ -142,11 +142,12 @@ class App extends LitElement {
         ${bar(chat.title, this.#newChat)}
         ${sidebar(this.#chats, this.#loading, isNarrow(), this.#toggled, this.#sideActions)}
         <main ${ref(this.#view)} @scroll=${this.#scrolled}>
-          ${crossOriginIsolated ? nothing : this.#isolationNotice()} ${this.#engineNotice()}
+          ${crossOriginIsolated ? nothing : this.#isolationNotice()}
           ${chat.turns.length > 0 ? this.#talk() : this.#chats.history.known ? this.#front() : nothing}
         </main>
         <div class="desk">
           ${this.following || chat.turns.length === 0 ? nothing : html`<button class="to-end" data-testid="to-end" @click=${this.#toEnd}>${icons.down} Latest</button>`}
+          ${this.#engineNotice()}
           <sterna-composer
             ${ref(this.#composer)}
             .ready=${model !== undefined}

@@ -52,6 +52,7 @@ export class Chats {
 
   /** Opens a chat, at the branch with the turn that was found. */
   async open({ chat, turn }: Hit): Promise<void> {
+    this.news = '';
     const onShow = !turn || branch(chat).some(({ id }) => id === turn.id);
     await this.conversation.open(onShow ? chat : { ...chat, leaf: endUnder(chat, turn.id) });
     this.#name('push');
@@ -59,6 +60,7 @@ export class Chats {
 
   /** Begins a new chat. `engine`: as the model runs. */
   async fresh(engine: Engine): Promise<void> {
+    this.news = '';
     await this.conversation.open({ ...this.#blank(), settings: { ...readSettings(), engine } });
     this.#name('push');
   }
@@ -90,7 +92,8 @@ export class Chats {
       const known = chats.length - fresh;
       this.news = `${plural(fresh, 'chat')} came in${known > 0 ? `, ${known} ${known === 1 ? 'was' : 'were'} here already` : ''}.`;
     } catch (error) {
-      this.refusal = problemOf(error);
+      const problem = problemOf(error);
+      this.refusal = problem.code === 'bad-file' ? { ...problem, code: 'bad-chats' } : problem;
     }
     this.#changed();
   }

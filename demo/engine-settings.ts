@@ -53,7 +53,7 @@ export function engineFields(
         min="1"
         max=${most}
         step="1"
-        placeholder="automatic"
+        placeholder="auto"
         .value=${String(engine[key] ?? '')}
         @change=${({ target }: Event) => {
           const { value, valueAsNumber, validity } = target as HTMLInputElement;

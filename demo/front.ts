@@ -87,11 +87,11 @@ export function front(
       : ['A language model, on your own processor', 'It answers here, in this tab.'];
   return html`
     <div class="front">
-      ${mark(104)}
+      ${mark(88)}
       <h2>${title}</h2>
       <p class="lead">${lead} ${first ? nothing : 'Nothing you write leaves this device.'}</p>
-      ${content ?? (loading.model ? invitation(story, actions) : loadState(loading, actions))}
       ${first && !content && !loading.problem ? firstRun(loading) : nothing}
+      ${content ?? (loading.model ? invitation(story, actions) : loadState(loading, actions))}
     </div>
   `;
 }

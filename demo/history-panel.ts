@@ -81,18 +81,22 @@ export class HistoryPanel extends LitElement {
         ${this.problem ? this.#failure(this.problem) : nothing}
         <p class="history-news" role="status" data-testid="history-news">${this.news}</p>
         ${this.chats.length > 0 ? this.#search(hits.length) : nothing}
-        <ul class="chats">
-          ${repeat(
-            hits,
-            ({ chat }) => chat.id,
-            (hit) => this.#row(hit),
-          )}
-        </ul>
+        ${hits.length > 0 ? this.#list(hits) : nothing}
         ${this.chats.length === 0 ? html`<p class="hint">Your chats will be here. They stay in this browser.</p>` : nothing}
         ${this.kept ? nothing : html`<p class="notice" data-testid="history-unkept">This browser keeps nothing for this page: chats are gone when the tab is closed. Export what you want to keep.</p>`}
         ${this.deleted ? this.#undo(this.deleted) : nothing}
       </section>
     `;
+  }
+
+  #list(hits: readonly Hit[]): TemplateResult {
+    return html`<ul class="chats">
+      ${repeat(
+        hits,
+        ({ chat }) => chat.id,
+        (hit) => this.#row(hit),
+      )}
+    </ul>`;
   }
 
   #search(found: number): TemplateResult {

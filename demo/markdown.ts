@@ -37,6 +37,7 @@ export async function loadMarkdown(improved: (renderer: Renderer) => void = () =
     ALLOWED_TAGS: [...tags, ...headings, ...tables],
     ALLOWED_ATTR: ['href', 'title', 'start', 'align', 'data-language'],
     ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+    ADD_URI_SAFE_ATTR: ['start', 'align', 'data-language'], // no addresses: their values pass as they are
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     RETURN_DOM_FRAGMENT: true as const,
