@@ -145,7 +145,7 @@ class App extends LitElement {
           ${crossOriginIsolated ? nothing : this.#isolationNotice()}
           ${chat.turns.length > 0 ? this.#talk() : this.#chats.history.known ? this.#front() : nothing}
         </main>
-        <div class="desk">
+        <section class="desk" aria-label="Your message">
           ${this.following || chat.turns.length === 0 ? nothing : html`<button class="to-end" data-testid="to-end" @click=${this.#toEnd}>${icons.down} Latest</button>`}
           ${this.#engineNotice()}
           <sterna-composer
@@ -159,7 +159,7 @@ class App extends LitElement {
           <div class="instruments">
             ${model ? html`${badge(model.info)} ${contextMeter(this.#conversation.contextUsed, model.info)}` : nothing}
           </div>
-        </div>
+        </section>
         <sterna-settings
           ${ref(this.#settings)}
           .sampling=${chat.settings.sampling}

@@ -11,7 +11,7 @@ export interface Live {
 }
 
 /** While an answer streams, it is saved this often (ms): a tab that dies loses no more. */
-const savePeriod = 1000;
+const savePeriod = 400;
 
 /** The chat on show, and the answer under way. Calls back on each change, at most once per frame while streaming. */
 export class Conversation {

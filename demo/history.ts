@@ -2,6 +2,9 @@
 import { createStore, del, type UseStore, update, values } from 'idb-keyval';
 import { type Chat, joined } from './chat';
 
+/** News from other tabs are gathered for so long (ms): a tab in which an answer streams writes often. */
+const patience = 300;
+
 export class ChatHistory {
   /** Last changed first. */
   chats: readonly Chat[] = [];
@@ -12,13 +15,19 @@ export class ChatHistory {
   /** Whether the browser keeps the chats; until it is known, it is hoped. */
   kept = true;
   #store: UseStore | undefined;
+  #soon = 0;
   readonly #gone = new Set<string>();
   readonly #tabs = new BroadcastChannel('sterna.chats');
   readonly #changed: () => void;
 
   constructor(changed: () => void) {
     this.#changed = changed;
-    this.#tabs.onmessage = () => this.read();
+    this.#tabs.onmessage = () => {
+      this.#soon ||= window.setTimeout(() => {
+        this.#soon = 0;
+        void this.read();
+      }, patience);
+    };
   }
 
   /** Reads what is stored. */

@@ -27,7 +27,7 @@ export function sidebar(
   const { history, conversation, refusal, news } = chats;
   const { chat } = conversation;
   return html`
-    <aside id="side" aria-label="Chats and model" popover=${drawer ? 'auto' : nothing} @beforetoggle=${toggled}>
+    <aside id="side" aria-label="Chats and model" popover=${drawer ? 'auto' : nothing} tabindex=${drawer ? -1 : nothing} @beforetoggle=${toggled} @toggle=${focusOpened}>
       <h1 class="brand">${mark(40)} Sterna</h1>
       <div class="tools">
         <button class="icon-button" data-testid="settings" aria-label="Settings" title="Settings" @click=${actions.settings}>
@@ -61,13 +61,23 @@ export function sidebar(
   `;
 }
 
+/** Focus goes into the drawer, and by itself back to where it was opened. */
+function focusOpened(event: Event): void {
+  if (
+    (event as ToggleEvent).newState === 'open' &&
+    !(event.currentTarget as HTMLElement).contains(document.activeElement)
+  ) {
+    (event.currentTarget as HTMLElement).focus();
+  }
+}
+
 /** Above a narrow page: opens the drawer, names the chat. */
 export const bar = (title: string, fresh: () => void): TemplateResult => html`
   <header class="bar">
     <button class="icon-button" data-testid="menu" aria-label="Chats and model" title="Chats and model" popovertarget="side">
       ${icons.menu}
     </button>
-    <p class="bar-title">${title || 'Sterna'}</p>
+    <h1 class="bar-title">${title || 'Sterna'}</h1>
     <button class="icon-button" data-testid="bar-new-chat" aria-label="New chat" title="New chat" @click=${fresh}>
       ${icons.fresh}
     </button>

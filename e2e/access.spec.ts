@@ -76,14 +76,14 @@ for (const [width, height] of [
 }
 
 test('by keyboard alone: past the side, a question, a stop, a search, the past @firefox', async ({ page, server }) => {
-  await ready(page, `?model=${server.url('heavy/')}`);
-  await set(page, { seed: '1' });
-  await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+  await page.goto(`/index.html?model=${server.url('heavy/')}`);
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'loading');
   await page.keyboard.press('Tab');
   await expect(page.locator('.skip')).toBeFocused();
   await page.keyboard.press('Enter');
   await expect(page.getByTestId('composer')).toBeFocused();
   await page.keyboard.type('Hello');
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
   await page.keyboard.press('Enter');
   await expect(answers(page)).toContainText(/\b[1-9]\d* tokens?,/, { timeout: 20_000 });
   await page.keyboard.press('Escape');
