@@ -1,25 +1,30 @@
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { createRef, ref } from 'lit/directives/ref.js';
-import { repeat } from 'lit/directives/repeat.js';
+import type { Model } from '../src/index';
 import { badge, contextMeter } from './badge';
-import type { Composer } from './composer';
+import { branch } from './chat';
+import { Chats } from './chats';
 import './chooser';
 import type { Chooser } from './chooser';
 import './composer';
-import { Conversation } from './conversation';
+import type { Composer } from './composer';
+import { isNarrow, keepBehind, watchWidth } from './drawer';
+import { type Engine, sameEngine } from './engine-settings';
+import { plural } from './figures';
 import { type FrontActions, front, loadState } from './front';
-import { Loading } from './loading';
-import { icons, mark } from './mark';
-import { loadMarkdown, type Renderer } from './markdown';
-import './message';
-import './model-card';
-import { readSampling, type Sampling, writeSampling } from './sampling';
-import type { Settings } from './settings';
-import './settings';
 import './inspection-card';
+import { Loading } from './loading';
+import { icons } from './mark';
+import { loadMarkdown, type Renderer } from './markdown';
 import { spokenProgress } from './progress';
+import type { Sampling } from './sampling';
+import type { Hit } from './search';
+import './settings';
+import type { Settings } from './settings';
+import { bar, type SidebarActions, sidebar } from './sidebar';
 import { type Address, embedded, isEmbedded, isRepository, type PageSource, readAddress, writeAddress } from './source';
-import { restoreTheme, toggleTheme } from './theme';
+import { type TalkActions, talk } from './talk';
+import { restoreTheme } from './theme';
 
 /** A view this close to the end (CSS px) goes along with the answer. */
 const followWithin = 48;
@@ -27,13 +32,11 @@ const followWithin = 48;
 /** The chat page. */
 class App extends LitElement {
   static override properties = {
-    sampling: { state: true },
     renderer: { state: true },
     following: { state: true },
     said: { state: true },
     question: { state: true },
   };
-  declare sampling: Sampling;
   declare renderer: Renderer | undefined;
   /** The view goes along with the answer; off once the visitor scrolls up. */
   declare following: boolean;
@@ -44,7 +47,8 @@ class App extends LitElement {
 
   readonly #address: Address;
   readonly #loading: Loading;
-  readonly #conversation = new Conversation(() => this.requestUpdate());
+  readonly #chats = new Chats(() => this.requestUpdate());
+  readonly #conversation = this.#chats.conversation;
   readonly #view = createRef<HTMLElement>();
   readonly #composer = createRef<Composer>();
   readonly #settings = createRef<Settings>();
@@ -57,11 +61,26 @@ class App extends LitElement {
     choose: () => this.#chooser.value?.show(),
     manage: () => this.#chooser.value?.show('storage'),
   };
+  readonly #talkActions: TalkActions = {
+    edit: (turn, text) => this.#answer((model) => this.#conversation.edit(turn, text, model)),
+    regenerate: (turn) => this.#answer((model) => this.#conversation.regenerate(turn, model)),
+    show: (id) => {
+      this.following = false;
+      void this.#conversation.show(id);
+    },
+    reload: () => this.#load(),
+  };
+  readonly #sideActions: SidebarActions = {
+    fresh: () => this.#newChat(),
+    open: (hit) => this.#open(hit),
+    settings: () => this.#settings.value?.show(),
+    choose: this.#actions.choose,
+  };
   #scrollTop = 0;
+  #unwatch = () => {};
 
   constructor() {
     super();
-    this.sampling = readSampling();
     this.following = true;
     this.said = '';
     this.#address = readAddress(location.search);
@@ -77,15 +96,28 @@ class App extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     document.addEventListener('keydown', this.#keydown);
-    if (!this.question) void this.#load();
-    void loadMarkdown().then((renderer) => {
+    document.addEventListener('visibilitychange', this.#saveNow);
+    addEventListener('popstate', this.#openNamed);
+    this.#unwatch = watchWidth(() => this.requestUpdate());
+    void this.#begin();
+    const show = (renderer: Renderer) => {
       this.renderer = renderer;
-    });
+    };
+    void loadMarkdown(show).then(show);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     document.removeEventListener('keydown', this.#keydown);
+    document.removeEventListener('visibilitychange', this.#saveNow);
+    removeEventListener('popstate', this.#openNamed);
+    this.#unwatch();
+  }
+
+  /** The chat that the address names comes first: it may want the engine in its own way. */
+  async #begin(): Promise<void> {
+    await this.#chats.begin();
+    if (!this.question) await this.#load();
   }
 
   get #state(): 'asking' | 'loading' | 'ready' | 'error' | 'generating' {
@@ -102,35 +134,20 @@ class App extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    const { model, source } = this.#loading;
-    const empty = this.#conversation.turns.length === 0;
+    const { model, source, engine } = this.#loading;
+    const { chat } = this.#conversation;
     return html`
+      <a class="skip" href="#composer" @click=${this.#skip}>To the message box</a>
       <div class="app" data-testid="app" data-state=${this.#state}>
-        <aside>
-          <h1 class="brand">${mark(40)} Sterna</h1>
-          <button class="fresh" data-testid="new-chat" ?disabled=${empty} @click=${this.#newChat}>
-            ${icons.fresh} <span>New chat</span>
-          </button>
-          <div class="tools">
-            <button class="icon-button" data-testid="settings" aria-label="Settings" title="Settings" @click=${this.#openSettings}>
-              ${icons.tune}
-            </button>
-            <button class="icon-button" data-testid="theme" aria-label="Light or dark" title="Light or dark" @click=${toggleTheme}>
-              ${icons.theme}
-            </button>
-          </div>
-          <sterna-model-card
-            .info=${model?.info}
-            .source=${source}
-            @change=${this.#actions.choose}
-          ></sterna-model-card>
-        </aside>
+        ${bar(chat.title, this.#newChat)}
+        ${sidebar(this.#chats, this.#loading, isNarrow(), this.#toggled, this.#sideActions)}
         <main ${ref(this.#view)} @scroll=${this.#scrolled}>
           ${crossOriginIsolated ? nothing : this.#isolationNotice()}
-          ${empty ? front(this.#loading, this.#asking(), this.#actions) : this.#talk()}
+          ${chat.turns.length > 0 ? this.#talk() : this.#chats.history.known ? this.#front() : nothing}
         </main>
-        <div class="desk">
-          ${this.following ? nothing : html`<button class="to-end" data-testid="to-end" @click=${this.#toEnd}>${icons.down} Latest</button>`}
+        <section class="desk" aria-label="Your message">
+          ${this.following || chat.turns.length === 0 ? nothing : html`<button class="to-end" data-testid="to-end" @click=${this.#toEnd}>${icons.down} Latest</button>`}
+          ${this.#engineNotice()}
           <sterna-composer
             ${ref(this.#composer)}
             .ready=${model !== undefined}
@@ -142,12 +159,16 @@ class App extends LitElement {
           <div class="instruments">
             ${model ? html`${badge(model.info)} ${contextMeter(this.#conversation.contextUsed, model.info)}` : nothing}
           </div>
-        </div>
+        </section>
         <sterna-settings
           ${ref(this.#settings)}
-          .sampling=${this.sampling}
-          .defaults=${model?.info.defaults}
-          @change-sampling=${this.#changeSampling}
+          .sampling=${chat.settings.sampling}
+          .engine=${chat.settings.engine}
+          .loaded=${engine}
+          .info=${model?.info}
+          @change-sampling=${({ detail }: CustomEvent<Sampling>) => this.#chats.configure({ sampling: detail })}
+          @change-engine=${({ detail }: CustomEvent<Engine>) => this.#chats.configure({ engine: detail })}
+          @reload=${() => this.#load()}
         ></sterna-settings>
         <sterna-chooser
           ${ref(this.#chooser)}
@@ -160,6 +181,10 @@ class App extends LitElement {
         <p class="unseen" role="status">${this.said}</p>
       </div>
     `;
+  }
+
+  #front(): TemplateResult {
+    return front(this.#loading, this.#asking(), this.#chats.history.chats.length === 0, this.#actions);
   }
 
   /** What a repository that the address names holds; what is on this device already starts unasked. */
@@ -180,21 +205,12 @@ class App extends LitElement {
   }
 
   #talk(): TemplateResult {
-    const { turns } = this.#conversation;
+    const { model } = this.#loading;
+    const waiting = this.#asking() ?? (model ? nothing : loadState(this.#loading, this.#actions));
     return html`
-      <div class="talk">
-        ${repeat(
-          turns,
-          (turn) => turn.id,
-          (turn) => html`<sterna-message
-            .turn=${turn}
-            .renderer=${this.renderer}
-            .last=${turn === turns.at(-1)}
-            @regenerate=${this.#regenerate}
-            @reload=${() => this.#load()}
-          ></sterna-message>`,
-        )}
-        ${this.#loading.model ? nothing : html`<div class="reloading">${loadState(this.#loading, this.#actions)}</div>`}
+      <div class="talk" data-testid="talk">
+        ${talk(this.#conversation, this.renderer, model !== undefined, this.#talkActions)}
+        ${waiting === nothing ? nothing : html`<div class="reloading">${waiting}</div>`}
       </div>
     `;
   }
@@ -206,9 +222,21 @@ class App extends LitElement {
     </p>`;
   }
 
+  /** The chat wants the engine otherwise than it runs. */
+  #engineNotice(): TemplateResult | typeof nothing {
+    if (!this.#loading.model || sameEngine(this.#conversation.chat.settings.engine, this.#loading.engine))
+      return nothing;
+    return html`<div class="notice row" data-testid="notice-engine">
+      <p>This chat has other engine settings than the model runs with.</p>
+      <button data-testid="notice-reload" @click=${() => this.#load()}>Load the model again</button>
+    </div>`;
+  }
+
   protected override updated(): void {
+    const { chat } = this.#conversation;
+    document.title = chat.title ? `${chat.title} · Sterna` : 'Sterna: a language model in this tab';
     const view = this.#view.value;
-    if (view && this.following && this.#conversation.turns.length > 0) view.scrollTop = view.scrollHeight;
+    if (view && this.following && chat.turns.length > 0) view.scrollTop = view.scrollHeight;
   }
 
   #scrolled(): void {
@@ -224,11 +252,16 @@ class App extends LitElement {
     this.#composer.value?.focusBox();
   }
 
+  #skip(event: Event): void {
+    event.preventDefault(); // the fragment of the address names the chat
+    this.#focus('composer');
+  }
+
   async #load(source = this.#loading.source, keep = true): Promise<void> {
     this.question = undefined;
     const asked = document.activeElement !== document.body; // by somebody who is at work here: focus goes along
     history.replaceState(null, '', location.pathname + writeAddress(location.search, source) + location.hash);
-    const loaded = this.#loading.start(source, keep);
+    const loaded = this.#loading.start(source, this.#conversation.chat.settings.engine, keep);
     await this.updateComplete;
     if (asked) this.#focus('cancel-load');
     await loaded;
@@ -250,46 +283,61 @@ class App extends LitElement {
     this.requestUpdate();
   }
 
-  async #ask(text: string): Promise<void> {
-    const { model } = this.#loading;
-    if (!model) return;
-    this.#composer.value?.focusBox();
-    await this.#follow(this.#conversation.ask(text, model, this.sampling));
-  }
-
-  async #regenerate(): Promise<void> {
-    const { model } = this.#loading;
-    if (!model) return;
-    this.#composer.value?.focusBox();
-    await this.#follow(this.#conversation.regenerate(model, this.sampling));
+  #ask(text: string): Promise<void> {
+    return this.#answer((model) => this.#conversation.ask(text, model));
   }
 
   /** Keeps the end in view while the answer comes, and reads it out once it is there. */
-  async #follow(answer: Promise<void>): Promise<void> {
+  async #answer(start: (model: Model) => Promise<void>): Promise<void> {
+    const { model } = this.#loading;
+    if (!model) return;
+    this.#composer.value?.focusBox();
     this.following = true;
     this.said = 'The model is writing';
-    await answer;
-    this.said = this.#conversation.turns.at(-1)?.text ?? 'New chat';
+    const { id } = this.#conversation.chat;
+    await start(model);
+    if (this.#conversation.chat.id === id) this.said = branch(this.#conversation.chat).at(-1)?.text ?? '';
   }
 
-  #newChat(): void {
-    void this.#conversation.clear();
+  readonly #newChat = async (): Promise<void> => {
+    this.#closeDrawer();
+    await this.#chats.fresh(this.#loading.engine);
     this.following = true;
     this.said = 'New chat';
     this.#composer.value?.focusBox();
+  };
+
+  async #open(hit: Hit): Promise<void> {
+    this.#closeDrawer();
+    this.following = !hit.turn;
+    await this.#chats.open(hit);
+    this.said = `${hit.chat.title}, ${plural(branch(hit.chat).length, 'message')}`;
+    await this.updateComplete;
+    if (hit.turn) document.getElementById(`turn-${hit.turn.id}`)?.scrollIntoView({ block: 'start' });
+    this.#composer.value?.focusBox();
   }
 
-  #openSettings(): void {
-    this.#settings.value?.show();
+  #closeDrawer(): void {
+    const side = this.querySelector<HTMLElement>('#side');
+    if (side?.matches('[popover]:popover-open')) side.hidePopover();
   }
 
-  #changeSampling({ detail }: CustomEvent<Sampling>): void {
-    this.sampling = detail;
-    writeSampling(detail);
-  }
+  readonly #toggled = (event: Event): void =>
+    keepBehind(event, this.querySelectorAll<HTMLElement>('main, .desk, .bar'));
+
+  readonly #openNamed = (): void => void this.#chats.openNamed();
+
+  readonly #saveNow = (): void => {
+    if (document.visibilityState === 'hidden') this.#conversation.saveNow();
+  };
 
   readonly #keydown = (event: KeyboardEvent): void => {
     const open = document.querySelector('dialog[open], [popover]:popover-open');
+    if (event.key === 'k' && (event.ctrlKey || event.metaKey) && !document.querySelector('dialog[open]')) {
+      event.preventDefault();
+      this.querySelector<HTMLElement>('#side[popover]')?.showPopover();
+      this.#focus('search');
+    }
     if (event.key !== 'Escape' || open || !this.#conversation.running) return;
     event.preventDefault();
     this.#conversation.stop();

@@ -1,30 +1,33 @@
-import type { GenerateResult, Generation, Message, Model } from '../src/index';
+import type { Generation, Message, Model } from '../src/index';
+import { branch, type Chat, type ChatSettings, endUnder, keepable, newChat, newId, type Turn, withTurn } from './chat';
 import { type Problem, problemOf } from './problem';
-import { generateOptions, type Sampling } from './sampling';
+import { generateOptions } from './sampling';
 
-/** One message of the conversation, as shown. */
-export interface Turn {
-  readonly id: number;
-  readonly role: 'user' | 'assistant';
-  readonly text: string;
-  readonly done: boolean;
-  /** Tokens so far, and their rate, while the answer streams. */
+/** An answer under way: tokens so far, and their rate. */
+export interface Live {
+  readonly id: string;
   readonly tokens: number;
   readonly tokensPerSecond: number;
-  readonly result?: GenerateResult;
-  readonly problem?: Problem;
 }
 
-/** The conversation, and the answer under way. Calls back on each change, at most once per frame while streaming. */
+/** While an answer streams, it is saved this often (ms): a tab that dies loses no more. */
+const savePeriod = 400;
+
+/** The chat on show, and the answer under way. Calls back on each change, at most once per frame while streaming. */
 export class Conversation {
-  turns: readonly Turn[] = [];
+  chat: Chat;
+  live: Live | undefined;
+  /** What went wrong, by the id of the turn that it stands under. */
+  readonly problems = new Map<string, Problem>();
   #generation: Generation | undefined;
   #finished: Promise<void> | undefined;
   #frame = 0;
-  #nextId = 1;
+  readonly #save: (chat: Chat) => void;
   readonly #changed: () => void;
 
-  constructor(changed: () => void) {
+  constructor(settings: ChatSettings, save: (chat: Chat) => void, changed: () => void) {
+    this.chat = newChat(settings);
+    this.#save = (chat) => save(keepable(chat));
     this.#changed = changed;
   }
 
@@ -32,26 +35,63 @@ export class Conversation {
     return this.#finished !== undefined;
   }
 
-  /** Tokens of the context taken by the conversation so far. */
+  /** Tokens of the context taken by the branch on show. */
   get contextUsed(): number {
-    const last = this.turns.findLast((turn) => turn.result !== undefined)?.result;
-    return last === undefined ? 0 : last.usage.promptTokens + last.usage.completionTokens;
+    const usage = branch(this.chat).findLast(({ figures }) => figures)?.figures?.usage;
+    return usage ? usage.promptTokens + usage.completionTokens : 0;
+  }
+
+  /** Shows another chat, or a new one. An answer under way ends; what is there of it is kept. */
+  async open(chat: Chat): Promise<void> {
+    await this.#halt();
+    this.chat = chat;
+    this.problems.clear();
+    this.#changed();
+  }
+
+  /** Takes over what another tab has done to this chat. */
+  refresh(chat: Chat): void {
+    if (this.running || chat.turns.length <= this.chat.turns.length) return;
+    this.chat = { ...chat, leaf: this.chat.leaf };
+    this.#changed();
+  }
+
+  configure(settings: ChatSettings): void {
+    this.chat = { ...this.chat, settings };
+    if (this.chat.turns.length > 0) this.#save(this.chat);
+    this.#changed();
+  }
+
+  rename(title: string): void {
+    this.chat = { ...this.chat, title };
+    this.#changed();
   }
 
   /** Sends a message; resolves when the answer has ended, one way or another. */
-  async ask(text: string, model: Model, sampling: Sampling): Promise<void> {
+  async ask(text: string, model: Model): Promise<void> {
     await this.#halt();
-    this.#append('user', text, true);
-    await this.#answer(model, sampling);
+    await this.#answer(this.#add(this.chat.leaf, 'user', text).id, model);
   }
 
-  /** Replaces the last answer by a new one. */
-  async regenerate(model: Model, sampling: Sampling): Promise<void> {
+  /** Sends another version of a question. */
+  async edit({ parent }: Turn, text: string, model: Model): Promise<void> {
     await this.#halt();
-    const former = this.turns.at(-1);
-    if (former?.role !== 'assistant') return;
-    this.turns = this.turns.slice(0, -1);
-    await this.#answer(model, sampling, former);
+    await this.#answer(this.#add(parent, 'user', text).id, model);
+  }
+
+  /** Answers a question that has no answer, or makes another version of an answer. */
+  async regenerate(turn: Turn, model: Model): Promise<void> {
+    await this.#halt();
+    if (turn.role === 'user') await this.#answer(turn.id, model);
+    else await this.#answer(turn.parent!, model, turn);
+  }
+
+  /** Shows the branch that a version of a turn leads to. */
+  async show(id: string): Promise<void> {
+    await this.#halt();
+    this.chat = { ...this.chat, leaf: endUnder(this.chat, id) };
+    this.#save(this.chat);
+    this.#changed();
   }
 
   /** Ends the answer under way; what is there is kept. */
@@ -59,10 +99,9 @@ export class Conversation {
     this.#generation?.abort();
   }
 
-  async clear(): Promise<void> {
-    this.turns = [];
-    this.#changed();
-    await this.#halt();
+  /** Saves the answer under way as far as it is there. */
+  saveNow(): void {
+    if (this.running) this.#save(this.chat);
   }
 
   async #halt(): Promise<void> {
@@ -70,56 +109,81 @@ export class Conversation {
     await this.#finished;
   }
 
-  async #answer(model: Model, sampling: Sampling, former?: Turn): Promise<void> {
-    const messages = this.#messages(sampling.systemPrompt);
-    const id = this.#append('assistant', '', false);
-    this.#finished = this.#stream(id, () => model.chat(messages, generateOptions(sampling)), former);
+  #add(parent: string | null, role: Turn['role'], text: string): Turn {
+    const turn: Turn = { id: newId(), parent, role, text, at: Date.now() };
+    this.chat = withTurn(this.chat, turn);
+    this.#save(this.chat);
+    this.#changed();
+    return turn;
+  }
+
+  /** `former` is the version that comes back if this one fails before its first word. */
+  async #answer(question: string, model: Model, former?: Turn): Promise<void> {
+    if (former) this.#drop(former);
+    this.problems.clear();
+    const messages = this.#messages(question);
+    const { id } = this.#add(question, 'assistant', '');
+    this.live = { id, tokens: 0, tokensPerSecond: 0 };
+    this.#finished = this.#stream(id, model, messages, former);
     this.#changed();
     await this.#finished;
-    this.#finished = this.#generation = undefined;
+    this.#finished = this.#generation = this.live = undefined;
+    this.#save(this.chat);
     this.#changed();
   }
 
-  /** `former` is the answer that comes back if this one fails before its first word. */
-  async #stream(id: number, start: () => Generation, former?: Turn): Promise<void> {
+  /** An answer that failed before its first word is no version. */
+  #drop({ id, text, figures, parent }: Turn): void {
+    if (text !== '' || figures) return;
+    this.chat = { ...this.chat, leaf: parent, turns: this.chat.turns.filter((turn) => turn.id !== id) };
+  }
+
+  async #stream(id: string, model: Model, messages: Message[], former?: Turn): Promise<void> {
     let text = '';
-    let first = 0;
+    let [first, saved] = [0, performance.now()];
     try {
-      this.#generation = start();
+      this.#generation = model.chat(messages, generateOptions(this.chat.settings.sampling));
       for await (const chunk of this.#generation) {
         const now = performance.now();
         first ||= now;
         text += chunk.text;
         const tokensPerSecond = chunk.index === 0 ? 0 : (chunk.index * 1000) / (now - first);
-        this.#replace(id, { text, tokens: chunk.index + 1, tokensPerSecond });
+        this.live = { id, tokens: chunk.index + 1, tokensPerSecond };
+        this.#replace(id, { text });
+        if (now - saved > savePeriod) {
+          saved = now;
+          this.#save(this.chat);
+        }
         this.#frame ||= requestAnimationFrame(() => {
           this.#frame = 0;
           this.#changed();
         });
       }
-      const result = await this.#generation.result;
-      this.#replace(id, { text: result.text, done: true, result });
+      const { text: whole, tokens: _, ...figures } = await this.#generation.result;
+      const { name, contextLength } = model.info;
+      this.#replace(id, { text: whole, figures: { ...figures, model: name, contextLength } });
     } catch (error) {
-      const kept = text === '' ? former : undefined;
-      this.#replace(id, { ...kept, id, done: true, problem: problemOf(error) });
+      const back = text === '' && this.chat.turns.find((turn) => turn.id === former?.id);
+      if (back) {
+        this.chat = { ...this.chat, turns: this.chat.turns.filter((turn) => turn.id !== id) };
+        this.chat = { ...this.chat, leaf: endUnder(this.chat, back.id) };
+      }
+      this.problems.set(back ? back.id : id, problemOf(error));
     }
   }
 
   /** What the model is to read: questions without an answer are left out, but for the last. */
-  #messages(systemPrompt = ''): Message[] {
-    const unanswered = (index: number) => this.turns[index + 1]?.role === 'assistant' && !this.turns[index + 1]?.text;
-    const spoken = this.turns.filter((turn, index) => turn.text !== '' && !unanswered(index));
+  #messages(question: string): Message[] {
+    const { systemPrompt = '' } = this.chat.settings.sampling;
+    const turns = branch({ ...this.chat, leaf: question });
+    const unanswered = (index: number) => turns[index + 1]?.role === 'assistant' && !turns[index + 1]?.text;
+    const spoken = turns.filter((turn, index) => turn.text !== '' && !unanswered(index));
     const messages = spoken.map(({ role, text }) => ({ role, content: text }));
     return systemPrompt.trim() === '' ? messages : [{ role: 'system', content: systemPrompt }, ...messages];
   }
 
-  #append(role: Turn['role'], text: string, done: boolean): number {
-    const id = this.#nextId++;
-    this.turns = [...this.turns, { id, role, text, done, tokens: 0, tokensPerSecond: 0 }];
-    return id;
-  }
-
-  #replace(id: number, change: Partial<Turn>): void {
-    this.turns = this.turns.map((turn) => (turn.id === id ? { ...turn, ...change } : turn));
+  #replace(id: string, change: Partial<Turn>): void {
+    const turns = this.chat.turns.map((turn) => (turn.id === id ? { ...turn, ...change } : turn));
+    this.chat = { ...this.chat, turns, changedAt: Date.now() };
   }
 }

@@ -1,5 +1,6 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { bytes } from './figures';
+import { firstRun } from './first-run';
 import { titleOf } from './known-models';
 import type { Loading } from './loading';
 import { mark } from './mark';
@@ -68,8 +69,16 @@ function failure(
   return problemCard(problem!, buttons, more);
 }
 
-/** What stands where the conversation will be: `content` while there is no model to invite to. */
-export function front(loading: Loading, content: TemplateResult | undefined, actions: FrontActions): TemplateResult {
+/**
+ * What stands where the conversation will be: `content` while there is no model to invite to. `first`: nobody has
+ * chatted here before.
+ */
+export function front(
+  loading: Loading,
+  content: TemplateResult | undefined,
+  first: boolean,
+  actions: FrontActions,
+): TemplateResult {
   const story = isEmbedded(loading.source);
   const [title, lead] = content
     ? [titleOf(loading.source), 'A language model that would answer here, in this tab.']
@@ -78,9 +87,10 @@ export function front(loading: Loading, content: TemplateResult | undefined, act
       : ['A language model, on your own processor', 'It answers here, in this tab.'];
   return html`
     <div class="front">
-      ${mark(104)}
+      ${mark(88)}
       <h2>${title}</h2>
-      <p class="lead">${lead} No server, no account.</p>
+      <p class="lead">${lead} ${first ? nothing : 'Nothing you write leaves this device.'}</p>
+      ${first && !content && !loading.problem ? firstRun(loading) : nothing}
       ${content ?? (loading.model ? invitation(story, actions) : loadState(loading, actions))}
     </div>
   `;

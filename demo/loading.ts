@@ -7,6 +7,7 @@ import {
   type Model,
   type Progress,
 } from '../src/index';
+import type { Engine } from './engine-settings';
 import { cachedOf } from './on-device';
 import { type Problem, problemOf } from './problem';
 import { type PageSource, withoutToken } from './source';
@@ -19,6 +20,8 @@ export class Loading {
   /** What a load that did not come to its end has left in the browser's storage. */
   kept: CachedModel | undefined;
   source: PageSource;
+  /** What the chat asked of the engine when the load began. */
+  engine: Engine = {};
   #attempt: AbortController | undefined;
   readonly #options: LoadOptions;
   readonly #changed: () => void;
@@ -30,18 +33,20 @@ export class Loading {
   }
 
   /** Loads `source`, in place of the model that is there or on its way. `keep`: in the browser's storage. */
-  async start(source: PageSource = this.source, keep = true): Promise<void> {
+  async start(source: PageSource, engine: Engine, keep = true): Promise<void> {
     this.#attempt?.abort();
     const attempt = new AbortController();
     const previous = this.model;
     this.#attempt = attempt;
     this.source = source;
+    this.engine = engine;
     this.model = this.progress = this.problem = this.kept = undefined;
     this.#changed();
     try {
       await previous?.dispose();
       const onProgress = (progress: Progress) => this.#advance(attempt, progress);
-      const model = await load(source, { ...this.#options, cache: keep, onProgress, signal: attempt.signal });
+      const options = { ...this.#options, ...defined(engine), cache: keep, onProgress, signal: attempt.signal };
+      const model = await load(source, options);
       if (attempt !== this.#attempt) return await model.dispose();
       this.model = model;
       this.source = withoutToken(source);
@@ -76,6 +81,9 @@ export class Loading {
     this.#changed();
   }
 }
+
+const defined = (engine: Engine): Engine =>
+  Object.fromEntries(Object.entries(engine).filter(([, value]) => value !== undefined));
 
 /** What of a source has been kept in storage; undefined if nothing, also where the browser gives no storage. */
 const keptOf = (source: PageSource): Promise<CachedModel | undefined> =>

@@ -28,5 +28,9 @@ export const icons = {
   theme: icon(svg`<circle cx="9" cy="9" r="6.2" /><path d="M9 2.8a6.2 6.2 0 0 1 0 12.4z" fill="currentColor" />`),
   down: icon(svg`<path d="M4 7l5 5 5-5" />`),
   back: icon(svg`<path d="M11 4 6 9l5 5" />`),
+  forward: icon(svg`<path d="M7 4l5 5-5 5" />`),
+  menu: icon(svg`<path d="M2.5 5h13M2.5 9h13M2.5 13h8" />`),
+  more: icon(svg`<circle cx="4" cy="9" r="1.4" fill="currentColor" /><circle cx="9" cy="9" r="1.4" fill="currentColor" />
+    <circle cx="14" cy="9" r="1.4" fill="currentColor" />`),
   close: icon(svg`<path d="M4.5 4.5l9 9M13.5 4.5l-9 9" />`),
 };

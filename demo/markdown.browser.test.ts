@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { loadMarkdown } from './markdown';
 
-const render = await loadMarkdown();
+const blocks = await loadMarkdown();
+const render = (text: string) => blocks(text).join('');
 
 test('renders what models write', () => {
   expect(render('# Tern\n\nA **sea** bird:\n\n- wings\n- bill')).toBe(
@@ -43,4 +44,39 @@ test('links open elsewhere and tell nothing of this page', () => {
   expect(link?.href).toBe('https://example.org/terns');
   expect(link?.target).toBe('_blank');
   expect(link?.rel).toBe('noopener noreferrer');
+});
+
+test('a list begins at its number', () => {
+  expect(render('3. three\n4. four')).toContain('<ol start="3">');
+});
+
+test('a code block has a head with its language and a button; its text is copied as it is', async () => {
+  const box = document.createElement('div');
+  box.innerHTML = render('```python\nif a < b and "<b>":\n    print(1)\n```');
+  expect(box.querySelector('.code-head span')?.textContent).toBe('python');
+  expect(box.querySelector('[data-copy]')?.textContent).toBe('Copy');
+  expect(box.querySelector('code')?.textContent).toBe('if a < b and "<b>":\n    print(1)');
+  box.innerHTML = render('> ```"onclick=alert(1)\n> x\n> ```');
+  expect(box.querySelector('.code-head span')?.textContent).toBe('code');
+  expect(box.querySelectorAll('[onclick]')).toHaveLength(0);
+});
+
+test('code in a known language is coloured once the colours are there, and stays safe', async () => {
+  const coloured = await new Promise<(text: string) => string[]>((resolve) => {
+    void loadMarkdown(resolve).then((first) => first('```js\n1\n```'));
+  });
+  const text = 'const a = "<img src=x onerror=alert(1)>"; // done';
+  const box = document.createElement('div');
+  box.innerHTML = coloured(`\`\`\`js\n${text}\n\`\`\``).join('');
+  expect(box.querySelector('.hljs-keyword')?.textContent).toBe('const');
+  expect(box.querySelector('img')).toBeNull();
+  expect(box.querySelector('code')?.textContent).toBe(text);
+  box.innerHTML = coloured('```klingon\n<b>qapla</b>\n```').join('');
+  expect(box.querySelector('code')?.innerHTML).toBe('&lt;b&gt;qapla&lt;/b&gt;');
+});
+
+test('while a text grows, the blocks before its last one stay the same', () => {
+  const [first, second] = [blocks('One.\n\n```\na'), blocks('One.\n\n```\na\nb\n```\n\nTwo')];
+  expect(second[0]).toBe(first[0]);
+  expect(second.join('')).toContain('<p>Two</p>');
 });

@@ -1,52 +1,58 @@
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { unsafeHTML } from 'lit/directives/unsafe-html.js';
-import type { GenerateResult } from '../src/index';
-import type { Turn } from './conversation';
-import { count, duration, plural, rate } from './figures';
-import { mark } from './mark';
+import type { Turn } from './chat';
+import type { Live } from './conversation';
+import { copyText } from './copy';
+import './edit-box';
+import { plural, rate } from './figures';
+import { figuresLine } from './figures-line';
+import { icons, mark } from './mark';
 import type { Renderer } from './markdown';
-import { isFatal, problemCard } from './problem';
+import { isFatal, type Problem, problemCard } from './problem';
 
 const copiedFor = 1500; // ms that "Copied" stands on the button
 
-/** A rate over fewer tokens than this says nothing. */
-const FEW = 8;
-
-/** The figures under an answer. */
-function figures({ usage, timings, finishReason, seed }: GenerateResult): TemplateResult {
-  const computed = usage.promptTokens - usage.cachedTokens;
-  const cached = usage.cachedTokens === 0 ? '' : `, ${count(usage.cachedTokens)} cached`;
-  return html`
-    <ul class="stats" data-testid="stats">
-      ${finishReason === 'abort' ? html`<li class="flag">Stopped</li>` : nothing}
-      ${finishReason === 'length' ? html`<li class="flag">Cut: token limit</li>` : nothing}
-      <li><b>${rate(timings.decodeTokensPerSecond)}</b> tokens/s</li>
-      <li><b>${plural(usage.completionTokens, 'token')}</b></li>
-      <li>first after <b>${duration(timings.firstTokenMs)}</b></li>
-      <li>prompt <b>${count(usage.promptTokens)}</b>${cached}</li>
-      ${computed < FEW ? nothing : html`<li>prefill <b>${rate(timings.promptTokensPerSecond)}</b> tokens/s</li>`}
-      <li>seed <b>${seed}</b></li>
-    </ul>
-  `;
+/** Where a turn stands among its versions: the ids of its neighbours. */
+export interface Versions {
+  index: number;
+  count: number;
+  earlier: string | undefined;
+  later: string | undefined;
 }
 
-/** One message. Events: `regenerate`, `reload`. */
+/**
+ * One message. Events: `regenerate`, `reload`, `edit` (CustomEvent with the new text), `version` (CustomEvent with the
+ * id of the version to show).
+ */
 export class ChatMessage extends LitElement {
   static override properties = {
     turn: { attribute: false },
+    live: { attribute: false },
+    problem: { attribute: false },
+    versions: { attribute: false, hasChanged: (a: unknown, b: unknown) => JSON.stringify(a) !== JSON.stringify(b) },
     renderer: { attribute: false },
     last: { attribute: false },
+    able: { attribute: false },
     copied: { state: true },
+    editing: { state: true },
   };
   declare turn: Turn;
+  /** Of an answer under way. */
+  declare live: Live | undefined;
+  declare problem: Problem | undefined;
+  declare versions: Versions;
   /** Markdown to HTML; plain text is shown until it is there. */
   declare renderer: Renderer | undefined;
   declare last: boolean;
+  /** A model is there to answer. */
+  declare able: boolean;
   declare copied: boolean;
+  declare editing: boolean;
 
   constructor() {
     super();
-    this.last = this.copied = false;
+    this.last = this.able = this.copied = this.editing = false;
+    this.versions = { index: 0, count: 1, earlier: undefined, later: undefined };
   }
 
   protected override createRenderRoot(): this {
@@ -57,6 +63,10 @@ export class ChatMessage extends LitElement {
     return changes.size > 0 && this.turn !== undefined;
   }
 
+  protected override willUpdate(changes: PropertyValues<this>): void {
+    if (changes.has('turn') && changes.get('turn')?.id !== this.turn.id) this.editing = this.copied = false;
+  }
+
   protected override render(): TemplateResult {
     return this.turn.role === 'user' ? this.#question() : this.#answer();
   }
@@ -65,22 +75,40 @@ export class ChatMessage extends LitElement {
     return html`
       <article class="message user" data-testid="message-user">
         <h2 class="unseen">You said</h2>
-        <p class="said">${this.turn.text}</p>
+        ${
+          this.editing
+            ? html`<sterna-edit .text=${this.turn.text} @send=${this.#send} @cancel=${this.#leave}></sterna-edit>`
+            : html`<p class="said">${this.turn.text}</p>
+                <div class="message-actions">
+                  ${this.#arrows()} ${this.#copyButton()}
+                  <button class="quiet" data-testid="edit" ?disabled=${!this.able} @click=${this.#edit}>Edit</button>
+                </div>`
+        }
+        ${this.last ? this.#unanswered() : nothing}
       </article>
     `;
   }
 
+  /** A question without an answer: the page was closed, or it came with a file. */
+  #unanswered(): TemplateResult {
+    return html`<button data-testid="answer" ?disabled=${!this.able} @click=${() => this.#emit('regenerate')}>
+      Answer it
+    </button>`;
+  }
+
   #answer(): TemplateResult {
-    const { done, result, problem } = this.turn;
+    const { live, problem } = this;
+    const { figures, text } = this.turn;
     return html`
-      <article class="message assistant" data-testid="message-assistant" data-done=${done ? 'true' : nothing} aria-busy=${!done}>
+      <article class="message assistant" data-testid="message-assistant" data-done=${live ? nothing : 'true'} aria-busy=${live !== undefined}>
         <h2 class="unseen">The model said</h2>
         ${mark(28)}
         <div class="answer">
           ${this.#text()}
-          ${problem ? problemCard(problem, this.#remedies()) : nothing}
-          ${done ? this.#buttons() : this.#streaming()}
-          ${result ? figures(result) : nothing}
+          ${problem ? problemCard(problem, this.#remedies(problem)) : nothing}
+          ${live ? this.#streaming(live) : this.#buttons()}
+          ${figures ? figuresLine(figures) : nothing}
+          ${live || figures || problem || !text ? nothing : html`<p class="stats flag">Interrupted: the page was closed</p>`}
         </div>
       </article>
     `;
@@ -90,15 +118,14 @@ export class ChatMessage extends LitElement {
     const text = this.turn.text.trim();
     if (text !== '') {
       return this.renderer
-        ? html`<div class="prose">${unsafeHTML(this.renderer(text))}</div>`
+        ? html`<div class="prose" @click=${this.#copyCode}>${this.renderer(text).map((block) => unsafeHTML(block))}</div>`
         : html`<div class="prose plain">${text}</div>`;
     }
-    if (!this.turn.done || this.turn.problem) return nothing;
+    if (this.live || this.problem) return nothing;
     return html`<p class="empty-answer">No words this time.</p>`;
   }
 
-  #streaming(): TemplateResult {
-    const { tokens, tokensPerSecond } = this.turn;
+  #streaming({ tokens, tokensPerSecond }: Live): TemplateResult {
     return html`
       <p class="streaming">
         <span class="trits" aria-hidden="true"><i>−</i><i>0</i><i>+</i></span>
@@ -108,42 +135,77 @@ export class ChatMessage extends LitElement {
   }
 
   #buttons(): TemplateResult {
-    const copy = html`<button class="quiet" data-testid="copy" @click=${this.#copy}>
-      ${this.copied ? 'Copied' : 'Copy'}
-    </button>`;
-    const again = html`<button class="quiet" data-testid="regenerate" @click=${() => this.#emit('regenerate')}>
+    const again = html`<button class="quiet" data-testid="regenerate" ?disabled=${!this.able} @click=${() => this.#emit('regenerate')}>
       Regenerate
     </button>`;
     return html`<div class="message-actions">
-      ${this.turn.text ? copy : nothing} ${this.last && !this.turn.problem ? again : nothing}
+      ${this.#arrows()} ${this.turn.text ? this.#copyButton() : nothing} ${this.problem ? nothing : again}
     </div>`;
   }
 
-  #remedies(): TemplateResult | typeof nothing {
-    const { problem } = this.turn;
-    if (!this.last || !problem) return nothing;
+  #copyButton(): TemplateResult {
+    return html`<button class="quiet" data-testid="copy" @click=${this.#copy}>${this.copied ? 'Copied' : 'Copy'}</button>`;
+  }
+
+  /** Through the versions of this message. */
+  #arrows(): TemplateResult | typeof nothing {
+    const { index, count, earlier, later } = this.versions;
+    if (count < 2) return nothing;
+    const arrow = (id: string | undefined, words: string, drawing: TemplateResult, testId: string) => html`
+      <button class="quiet arrow" data-testid=${testId} aria-label=${words} title=${words} aria-disabled=${id === undefined} @click=${() => id && this.#emit('version', id)}>
+        ${drawing}
+      </button>`;
+    return html`<span class="versions" role="group" aria-label="Versions of this message">
+      ${arrow(earlier, 'Earlier version', icons.back, 'version-earlier')}
+      <span data-testid="version">${index + 1}/${count}</span>
+      ${arrow(later, 'Later version', icons.forward, 'version-later')}
+    </span>`;
+  }
+
+  #remedies(problem: Problem): TemplateResult | typeof nothing {
+    if (!this.last) return nothing;
     return html`
       ${isFatal(problem) ? html`<button @click=${() => this.#emit('reload')}>Load the model again</button>` : nothing}
       <button data-testid="regenerate" @click=${() => this.#emit('regenerate')}>Try again</button>
     `;
   }
 
-  #emit(name: 'regenerate' | 'reload'): void {
-    this.dispatchEvent(new Event(name));
+  #emit(name: string, detail?: string): void {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  #edit(): void {
+    this.editing = true;
+  }
+
+  #send({ detail }: CustomEvent<string>): void {
+    this.editing = false;
+    this.#emit('edit', detail);
+  }
+
+  async #leave(): Promise<void> {
+    this.editing = false;
+    await this.updateComplete;
+    this.querySelector<HTMLElement>('[data-testid=edit]')?.focus();
   }
 
   async #copy(): Promise<void> {
-    try {
-      await navigator.clipboard.writeText(this.turn.text.trim());
-      this.copied = true;
-      setTimeout(() => {
-        this.copied = false;
-      }, copiedFor);
-    } catch {
-      // The browser forbids it: select the text, so that the visitor's own copy command takes it.
-      const prose = this.querySelector('.prose');
-      if (prose) getSelection()?.selectAllChildren(prose);
-    }
+    if (!(await copyText(this.turn.text.trim(), this.querySelector('.prose, .said')))) return;
+    this.copied = true;
+    setTimeout(() => {
+      this.copied = false;
+    }, copiedFor);
+  }
+
+  /** The buttons of code blocks are part of the rendered text. */
+  async #copyCode(event: MouseEvent): Promise<void> {
+    const button = (event.target as Element).closest<HTMLElement>('[data-copy]');
+    const code = button?.closest('.code-block')?.querySelector('code');
+    if (!button || !code || !(await copyText(code.textContent, code))) return;
+    button.textContent = 'Copied';
+    setTimeout(() => {
+      button.textContent = 'Copy';
+    }, copiedFor);
   }
 }
 

@@ -14,7 +14,7 @@ export class ModelCard extends LitElement {
   };
   declare info: ModelInfo | undefined;
   declare source: PageSource;
-  /** On a narrow page the card is one line until it is opened. */
+  /** The card is a line and a button until it is opened. */
   declare open: boolean;
 
   constructor() {
@@ -36,17 +36,18 @@ export class ModelCard extends LitElement {
           aria-controls="card-body"
           @click=${this.#toggle}
         >
-          <span class="card-name">${this.#name}</span>
-          <span class="card-brief">${info ? `${millions(info.parameters)}, ${bytes(info.bytes.file)}` : nothing}</span>
+          <span class="card-names">
+            <span class="card-name">${this.#name}</span>
+            <span class="card-brief">${info ? `${millions(info.parameters)}, ${bytes(info.bytes.file)}` : nothing}</span>
+          </span>
           ${icons.down}
         </button>
         <div id="card-body" class="card-body">
-          <h2>${this.#name}</h2>
           ${isEmbedded(this.source) ? this.#story() : html`<p>From ${originOf(this.source)}</p>`}
           ${info ? this.#facts(info) : nothing}
           <p class="privacy">It runs on your own processor. Nothing you write leaves this device.</p>
-          <button data-testid="choose-model" @click=${this.#change}>Change model</button>
         </div>
+        <button data-testid="choose-model" @click=${this.#change}>Change model</button>
       </section>
     `;
   }

@@ -5,9 +5,12 @@ import { isRepository, type PageSource } from './source';
 
 type Code = SternaError['code'];
 
-/** An error as the page shows it. `gated` and `hidden` are downloads that a hub refuses to this visitor. */
+/**
+ * An error as the page shows it. `gated` and `hidden` are downloads that a hub refuses to this visitor; `bad-chats` is a
+ * file of chats that cannot be read.
+ */
 export interface Problem {
-  code: Code | 'gated' | 'hidden' | 'unknown';
+  code: Code | 'gated' | 'hidden' | 'bad-chats' | 'unknown';
   message: string;
   facts: readonly (readonly [name: string, value: string])[];
 }
@@ -22,6 +25,7 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
     'A model file cannot be used',
     'It is missing, damaged, incomplete, or not what its name says. Check the address, or download the file again.',
   ],
+  'bad-chats': ['These chats cannot be read', 'Choose a file that Sterna has exported, as it was saved.'],
   unsupported: [
     'This model or browser is not supported',
     'Sterna runs ternary models built like BitNet, Llama, Qwen3 or MiniCPM, in browsers with SIMD.',

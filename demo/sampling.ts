@@ -92,30 +92,14 @@ export function generateOptions({ systemPrompt: _, ...numbers }: Sampling): Gene
   return numbers;
 }
 
-const storageKey = 'sterna.sampling';
-
 function fits({ min, max }: NumberSetting, value: unknown): value is number {
   return typeof value === 'number' && value >= min && value <= max;
 }
 
-/** The settings of the last visit; empty if there are none, or none that can be used. */
-export function readSampling(): Sampling {
-  try {
-    const stored = JSON.parse(localStorage.getItem(storageKey) ?? '{}') as Record<string, unknown>;
-    const numbers = numberSettings.filter((setting) => fits(setting, stored[setting.key]));
-    const kept: Sampling = Object.fromEntries(numbers.map(({ key }) => [key, stored[key]]));
-    if (typeof stored.systemPrompt === 'string') kept.systemPrompt = stored.systemPrompt;
-    return kept;
-  } catch {
-    return {};
-  }
-}
-
-/** Keeps the settings for the next visit, where the browser allows it. */
-export function writeSampling(sampling: Sampling): void {
-  try {
-    localStorage.setItem(storageKey, JSON.stringify(sampling));
-  } catch {
-    // Storage is blocked: the settings hold until the tab is closed.
-  }
+/** Sampling settings from a record of any origin; what they cannot be is left out. */
+export function readSampling(record: Record<string, unknown>): Sampling {
+  const numbers = numberSettings.filter((setting) => fits(setting, record[setting.key]));
+  const kept: Sampling = Object.fromEntries(numbers.map(({ key }) => [key, record[key]]));
+  if (typeof record.systemPrompt === 'string') kept.systemPrompt = record.systemPrompt;
+  return kept;
 }

@@ -1,17 +1,26 @@
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { ModelInfo } from '../src/index';
+import { type Engine, engineFields } from './engine-settings';
 import { icons } from './mark';
 import { fallback, type NumberSetting, numberSettings, type Sampling } from './sampling';
 
-/** The panel of sampling settings. Event: `change-sampling` (CustomEvent with the new settings), on every valid change. */
+/**
+ * The panel of the settings of a chat. Events, on every valid change: `change-sampling`, `change-engine` (CustomEvents
+ * with the new settings); `reload` when the model is to be loaded again with them.
+ */
 export class Settings extends LitElement {
   static override properties = {
     sampling: { attribute: false },
-    defaults: { attribute: false },
+    engine: { attribute: false },
+    loaded: { attribute: false },
+    info: { attribute: false },
   };
   declare sampling: Sampling;
-  /** The model's own defaults: what a blank field means. */
-  declare defaults: ModelInfo['defaults'] | undefined;
+  declare engine: Engine;
+  /** The engine settings that the model was loaded with. */
+  declare loaded: Engine;
+  /** The model that runs; its defaults are what a blank field means. */
+  declare info: ModelInfo | undefined;
 
   protected override createRenderRoot(): this {
     return this;
@@ -30,7 +39,12 @@ export class Settings extends LitElement {
             <button class="icon-button" aria-label="Close" title="Close">${icons.close}</button>
           </header>
           <div class="panel-body fields">
+            <p class="hint">For this chat. New chats begin with what was set last, but for the system prompt.</p>
             ${this.#systemPrompt()} ${numberSettings.map((setting) => this.#number(setting))}
+            ${engineFields(this.engine, this.loaded, this.info, {
+              change: (detail) => this.dispatchEvent(new CustomEvent('change-engine', { detail })),
+              reload: () => this.#reload(),
+            })}
           </div>
           <footer>
             <button type="button" data-testid="settings-reset" @click=${this.#reset}>Reset to defaults</button>
@@ -60,7 +74,7 @@ export class Settings extends LitElement {
 
   #number(setting: NumberSetting): TemplateResult {
     const { key, label, hint, min, max, step, slider } = setting;
-    const usual = fallback(key, this.defaults);
+    const usual = fallback(key, this.info?.defaults);
     const value = this.sampling[key];
     const id = `setting-${key}`;
     const input = (event: Event) => this.#setNumber(setting, event.target as HTMLInputElement);
@@ -108,8 +122,14 @@ export class Settings extends LitElement {
     this.dispatchEvent(new CustomEvent('change-sampling', { detail }));
   }
 
+  #reload(): void {
+    this.querySelector('dialog')?.close();
+    this.dispatchEvent(new Event('reload'));
+  }
+
   async #reset(): Promise<void> {
     this.#emit({});
+    this.dispatchEvent(new CustomEvent('change-engine', { detail: {} }));
     await this.updateComplete;
     this.#restore();
   }
@@ -119,6 +139,10 @@ export class Settings extends LitElement {
     for (const { key } of numberSettings) {
       const field = this.querySelector<HTMLInputElement>(`#setting-${key}`);
       if (field) field.value = this.sampling[key] === undefined ? '' : String(this.sampling[key]);
+    }
+    for (const key of ['contextLength', 'threads'] as const) {
+      const field = this.querySelector<HTMLInputElement>(`#setting-${key}`);
+      if (field) field.value = String(this.engine[key] ?? '');
     }
   }
 

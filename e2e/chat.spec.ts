@@ -1,30 +1,7 @@
 /** The chat page: a model loads, answers, stops, and says what is wrong. */
 import type { Page } from '@playwright/test';
+import { answered, answers, ready, send, set } from './chat-page';
 import { expect, test } from './lab';
-
-async function ready(page: Page, query = ''): Promise<void> {
-  await page.goto(`/index.html${query}`);
-  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
-}
-
-async function set(page: Page, values: Record<string, string>): Promise<void> {
-  await page.getByTestId('settings').click();
-  for (const [name, value] of Object.entries(values)) await page.getByTestId(`setting-${name}`).fill(value);
-  await page.getByTestId('settings-close').click();
-}
-
-async function send(page: Page, text: string): Promise<void> {
-  await page.getByTestId('composer').fill(text);
-  await page.getByTestId('send').click();
-}
-
-const answers = (page: Page) => page.getByTestId('message-assistant');
-
-async function answered(page: Page, index = 0): Promise<string> {
-  const answer = answers(page).nth(index);
-  await expect(answer).toHaveAttribute('data-done', 'true', { timeout: 30_000 });
-  return (await answer.locator('.prose').textContent()) ?? '';
-}
 
 test('loads the embedded model and answers @firefox', async ({ page }) => {
   const strange: string[] = [];

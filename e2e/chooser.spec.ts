@@ -67,8 +67,10 @@ async function openStorage(page: Page): Promise<void> {
   await page.getByTestId('open-storage').click();
 }
 
-/** A short greedy answer of the model of the page. */
+/** A short greedy answer of the model of the page, in a chat of its own. */
 async function answer(page: Page, text = 'Hello'): Promise<string> {
+  const fresh = page.getByTestId('new-chat');
+  if (await fresh.isEnabled()) await fresh.click();
   await page.getByTestId('settings').click();
   await page.getByTestId('setting-temperature').fill('0');
   await page.getByTestId('setting-maxTokens').fill('8');
