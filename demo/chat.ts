@@ -7,7 +7,7 @@ import type { Engine } from './engine-settings';
 import type { Sampling } from './sampling';
 
 /** How an answer was made. */
-export interface Figures extends Omit<GenerateResult, 'text' | 'tokens'> {
+export interface Figures extends Omit<GenerateResult, 'text' | 'tokens' | 'answers' | 'draft'> {
   model: string;
   /** Tokens of context that the model had. */
   contextLength: number;

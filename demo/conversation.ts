@@ -159,7 +159,13 @@ export class Conversation {
           this.#changed();
         });
       }
-      const { text: whole, tokens: _, ...figures } = await this.#generation.result;
+      const {
+        text: whole,
+        tokens: _tokens,
+        answers: _answers,
+        draft: _draft,
+        ...figures
+      } = await this.#generation.result;
       const { name, contextLength } = model.info;
       this.#replace(id, { text: whole, figures: { ...figures, model: name, contextLength } });
     } catch (error) {
