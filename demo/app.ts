@@ -16,6 +16,7 @@ import './inspection-card';
 import { Loading } from './loading';
 import { icons } from './mark';
 import { loadMarkdown, type Renderer } from './markdown';
+import { engineNotice, isolationNotice } from './notices';
 import { spokenProgress } from './progress';
 import type { Sampling } from './sampling';
 import type { Hit } from './search';
@@ -142,12 +143,12 @@ class App extends LitElement {
         ${bar(chat.title, this.#newChat)}
         ${sidebar(this.#chats, this.#loading, isNarrow(), this.#toggled, this.#sideActions)}
         <main ${ref(this.#view)} @scroll=${this.#scrolled}>
-          ${crossOriginIsolated ? nothing : this.#isolationNotice()}
+          ${crossOriginIsolated ? nothing : isolationNotice()}
           ${chat.turns.length > 0 ? this.#talk() : this.#chats.history.known ? this.#front() : nothing}
         </main>
         <section class="desk" aria-label="Your message">
           ${this.following || chat.turns.length === 0 ? nothing : html`<button class="to-end" data-testid="to-end" @click=${this.#toEnd}>${icons.down} Latest</button>`}
-          ${this.#engineNotice()}
+          ${model && !sameEngine(chat.settings.engine, engine) ? engineNotice(() => this.#load()) : nothing}
           <sterna-composer
             ${ref(this.#composer)}
             .ready=${model !== undefined}
@@ -213,23 +214,6 @@ class App extends LitElement {
         ${waiting === nothing ? nothing : html`<div class="reloading">${waiting}</div>`}
       </div>
     `;
-  }
-
-  #isolationNotice(): TemplateResult {
-    return html`<p class="notice" data-testid="notice-isolation">
-      One thread only: this server does not send the COOP and COEP headers, without which browsers share no memory
-      between threads.
-    </p>`;
-  }
-
-  /** The chat wants the engine otherwise than it runs. */
-  #engineNotice(): TemplateResult | typeof nothing {
-    if (!this.#loading.model || sameEngine(this.#conversation.chat.settings.engine, this.#loading.engine))
-      return nothing;
-    return html`<div class="notice row" data-testid="notice-engine">
-      <p>This chat has other engine settings than the model runs with.</p>
-      <button data-testid="notice-reload" @click=${() => this.#load()}>Load the model again</button>
-    </div>`;
   }
 
   protected override updated(): void {

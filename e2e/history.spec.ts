@@ -152,6 +152,20 @@ test('an answer that was under way when the page closed is kept as far as it cam
   await expect(answers(page).getByTestId('stats')).toContainText('3 tokens');
 });
 
+test('a chat that is deleted while its answer streams stays deleted', async ({ page, server }) => {
+  await ready(page, `?model=${server.url('heavy/')}`);
+  await send(page, 'Hello');
+  await expect(answers(page)).toContainText(/\b[2-9]\d tokens,/, { timeout: 20_000 });
+  await page.getByTestId('chat-more').click();
+  await page.getByTestId('chat-delete').click();
+  await expect(chats(page)).toHaveCount(0);
+  await state(page);
+  await page.reload();
+  await state(page);
+  await expect(page.getByTestId('first-run')).toBeVisible();
+  await expect(chats(page)).toHaveCount(0);
+});
+
 test('settings belong to their chat; what the engine needs says so @firefox', async ({ page }) => {
   await ready(page);
   await set(page, { ...brief, systemPrompt: 'You tell stories about the sea.' });
