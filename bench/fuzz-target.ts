@@ -21,6 +21,7 @@ const options: CheckedOptions = {
   threads: undefined,
   kernel: 'auto',
   contextLength: undefined,
+  sequences: 1,
   kvCache: 'bf16',
   lmHead: 'auto',
   screening: 'auto',

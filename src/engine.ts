@@ -6,13 +6,14 @@
  */
 import { transfer } from 'comlink';
 import { encodeChat } from './chat-template';
+import { createPassCosts } from './draft';
 import { SternaError, toRecord } from './errors';
 import { checkTokens, generate } from './generate';
 import { inspect } from './inspect';
 import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
 import type { Spawn } from './pool';
-import type { EngineApi, Message, Prompt, Reply } from './protocol';
+import type { EngineApi, GenerateMessage, Message, Prompt, Reply } from './protocol';
 import { validateSettings } from './sampler';
 import { evaluate, perplexity, type ScoreContext } from './score';
 import type { Session } from './session';
@@ -30,7 +31,8 @@ async function reply<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
 /** The engine's calls, to be exposed by its worker. `spawn` starts a kernel worker. */
 export function createEngine(spawn: Spawn): EngineApi {
   const yieldToMessages = createYield();
-  const session: Session = { tokens: [], sequence: 0 };
+  let sessions: Session[] = [];
+  const costs = createPassCosts();
   let model: LoadedModel | undefined;
   /** Loading or inspecting. */
   let loading: { id: number; controller: AbortController } | undefined;
@@ -99,7 +101,7 @@ export function createEngine(spawn: Spawn): EngineApi {
       await yieldToMessages();
       if (aborted()) throw new SternaError('aborted', 'scoring was aborted');
     };
-    return { pool, memory, session, between };
+    return { pool, memory, session: sessions[0]!, between };
   }
 
   /** One at a time; `abort(id)` fires the signal. */
@@ -121,6 +123,7 @@ export function createEngine(spawn: Spawn): EngineApi {
     load: (id, request, onProgress) =>
       reply(async () => {
         model = await abortable(id, 'loading', (signal) => loadModel(request, onProgress, spawn, signal));
+        sessions = Array.from({ length: model.info.sequences }, (_, sequence) => ({ sequence, tokens: [] }));
         return { info: model.info, memory: model.shared ? model.memory : undefined };
       }),
     tokenize: (text, options) => reply(() => tokenizerOf(loaded()).encode(text, options)),
@@ -138,13 +141,14 @@ export function createEngine(spawn: Spawn): EngineApi {
           const complete = validateSettings(settings, loadedModel.info.defaults);
           if (complete.stop.length > 0) tokenizerOf(loadedModel);
           const { pool, memory, tokenizer, stopTokens } = loadedModel;
-          const context = { pool, memory, session, tokenizer, stopTokens, aborted, yieldToMessages };
-          let chunks = 0;
-          const result = await generate(context, promptIds(loadedModel, prompt), complete, (chunk) => {
-            chunks++;
-            port.postMessage(chunk);
-          });
-          return { result, chunks };
+          const context = { pool, memory, sessions, costs, tokenizer, stopTokens, aborted, yieldToMessages };
+          let messages = 0;
+          const tell = (message: GenerateMessage): void => {
+            messages++;
+            port.postMessage(message);
+          };
+          const result = await generate(context, promptIds(loadedModel, prompt), complete, tell);
+          return { result, messages };
         }),
       ).finally(() => port.close()),
     evaluate: async (id, ids) => {

@@ -1,17 +1,21 @@
-/** Generation: prefill the prompt, then sample, decode, and stop for the right reason. */
+/** Generation: prefill the prompt once, then write one answer, or several side by side. */
+import { beginAnswer, type Writing } from './answer';
+import { createDrafter, type Drafter, type PassCosts } from './draft';
 import { SternaError } from './errors';
 import type { MemoryPlan } from './memory';
 import type { Pool } from './pool';
-import type { Chunk, GenerateResult } from './protocol';
-import { type CompleteSettings, createSampler, logitsThatMatter } from './sampler';
-import { append, logitsView, prefill, rowsOf, type Session } from './session';
-import { createStopMatcher } from './stop';
-import { createTextDecoder, type Tokenizer } from './tokenizer';
+import type { Chunk, GenerateMessage, GenerateResult } from './protocol';
+import { type CompleteSettings, createSampler, logitsThatMatter, type Sampler, samplerRoom } from './sampler';
+import { commonPrefix, copySession, logitsView, prefill, rowsOf, type Session } from './session';
+import type { Tokenizer } from './tokenizer';
 
 export interface GenerateContext {
   pool: Pool;
   memory: WebAssembly.Memory;
-  session: Session;
+  /** One for each sequence of the cache. */
+  sessions: Session[];
+  /** Times of passes, measured here. */
+  costs: PassCosts;
   tokenizer: Tokenizer | undefined;
   /** Tokens that end a turn. */
   stopTokens: ReadonlySet<number>;
@@ -21,99 +25,142 @@ export interface GenerateContext {
   yieldToMessages: () => Promise<void>;
 }
 
-/** The softmax terms of the sampler, computed by the kernel in shared memory. */
-function samplerOf({ kernels, plan }: Pool, memory: WebAssembly.Memory, settings: CompleteSettings) {
+/** One sampler for each answer, seeded by turns. The kernel computes softmax terms, in shared memory. */
+function samplersOf({ kernels, plan }: Pool, memory: WebAssembly.Memory, settings: CompleteSettings): Sampler[] {
   const { paddedVocab } = plan.head;
-  const weights = new Float32Array(memory.buffer, plan.weights, plan.config.vocab);
+  const { vocab } = plan.config;
+  const weights = new Float32Array(memory.buffer, plan.weights, vocab);
+  const room = samplerRoom(settings, vocab);
   const expSum = (logits: Float32Array, max: number, inverseTemperature: number): number =>
     kernels.expSum(logits.byteOffset, paddedVocab, max, inverseTemperature, plan.weights);
-  return createSampler(settings, plan.config.vocab, expSum, weights);
+  return Array.from({ length: settings.n }, (_, index) =>
+    createSampler({ ...settings, seed: settings.seed + index }, vocab, expSum, weights, room),
+  );
+}
+
+/** The session that has most of the prompt, and others for the answers beside the first. */
+function choose(sessions: Session[], prompt: number[], n: number): Session[] {
+  const shared = ({ tokens }: Session): number => commonPrefix(tokens, prompt);
+  const best = sessions.reduce((a, b) => (shared(b) > shared(a) ? b : a));
+  return [best, ...sessions.filter((session) => session !== best)].slice(0, n);
 }
 
 /**
- * Generates from a tokenised prompt, telling `emit` of every token.
- * The answer ends at an end-of-turn token or stop string (`stop`), at maxTokens or a full context (`length`), or when
- * the caller aborts (`abort`). End-of-turn tokens and stop strings are not part of the text.
- * @throws SternaError `bad-input` for an empty prompt or ids outside the vocabulary, `context-full` for a prompt longer
- * than the context
+ * Generates from a tokenised prompt: `settings.n` answers at once, answer i as one with seed + i alone. `tell` hears of
+ * the prompt's progress and of every token.
+ * @throws SternaError `bad-input` for an empty prompt, ids outside the vocabulary or more answers than sequences,
+ * `context-full` for a prompt longer than the context
  */
 export async function generate(
   context: GenerateContext,
   prompt: number[],
   settings: CompleteSettings,
-  emit: (chunk: Chunk) => void,
+  tell: (message: GenerateMessage) => void,
 ): Promise<GenerateResult> {
-  const { pool, memory, session, tokenizer, stopTokens, aborted, yieldToMessages } = context;
-  checkIds(prompt, pool.plan);
+  const { pool, memory, sessions, aborted, yieldToMessages } = context;
+  const { plan } = pool;
+  const { n } = settings;
+  checkIds(prompt, plan);
+  if (n > plan.sequences) {
+    throw new SternaError('bad-input', `for ${n} answers at once, load the model with sequences: ${n}`, {
+      got: n,
+      expected: `n at most ${plan.sequences}`,
+    });
+  }
   const start = performance.now();
-  const sampler = samplerOf(pool, memory, settings);
   const best = logitsThatMatter(settings);
-  for (const token of prompt) sampler.accept(token, true);
-  const decoder = tokenizer && createTextDecoder(tokenizer);
-  const stops = createStopMatcher(settings.stop);
-  const room = Math.min(settings.maxTokens, pool.plan.contextLength - prompt.length);
-  const tokens: number[] = [];
-  let text = '';
-  let finishReason: GenerateResult['finishReason'] = 'length';
-  let firstTokenAt = 0;
-
+  const samplers = samplersOf(pool, memory, settings);
+  for (const sampler of samplers) for (const token of prompt) sampler.accept(token, true);
+  const chosen = choose(sessions, prompt, n);
+  const first = chosen[0]!;
+  const room = Math.min(settings.maxTokens, plan.contextLength - prompt.length);
+  const writingContext = { ...context, room, emit: (chunk: Chunk) => tell({ chunk }) };
+  const writings = chosen.map((session, i) => beginAnswer(writingContext, settings, session, samplers[i]!, i));
   const between = async (): Promise<boolean> => {
     await yieldToMessages();
     return !aborted();
   };
-  const { cached, complete } = await prefill(pool, session, prompt, between, best);
+  const onProgress = (done: number): void => tell({ prefill: { done, total: prompt.length } });
+
+  const { cached, complete } = await prefill(pool, first, prompt, between, best, onProgress);
   const promptMs = performance.now() - start;
-  if (!complete) finishReason = 'abort';
-  while (complete && tokens.length < room) {
-    if (aborted()) {
-      finishReason = 'abort';
-      break;
+  let firstTokenAt = 0;
+  let drafter: Drafter | undefined;
+  if (complete && !aborted() && room > 0) {
+    for (const other of chosen.slice(1)) copySession(memory, plan, first, other);
+    const logits = logitsView(memory, plan, 0);
+    const given = n > 1 ? logits.slice() : logits;
+    for (const writing of writings) {
+      if (writing !== writings[0]) logits.set(given); // a sampler may overwrite them
+      writing.take(logits);
+      firstTokenAt ||= performance.now();
     }
-    const token = sampler.sample(logitsView(memory, pool.plan, 0));
-    firstTokenAt ||= performance.now();
-    if (stopTokens.has(token) && !settings.ignoreEos) {
-      finishReason = 'stop';
-      break;
+    if (n === 1 && settings.draft !== false) {
+      const mostRows = Math.min(plan.maxRows, plan.logitRows);
+      drafter = createDrafter(prompt, context.costs, settings.draft === true, mostRows);
     }
-    sampler.accept(token, false);
-    const { text: piece, stopped } = stops.push(decoder?.push(token) ?? '');
-    text += piece;
-    tokens.push(token);
-    emit({ text: piece, token, index: tokens.length - 1 });
-    if (stopped) {
-      finishReason = 'stop';
-      break;
-    }
-    if (tokens.length === room) break;
-    await yieldToMessages();
-    if (!(await append(pool, session, rowsOf(session, [token]), 0, best))) {
-      finishReason = 'abort';
-      break;
-    }
+    await decode(context, writings, room, best, drafter);
   }
+  for (const writing of writings) writing.end(complete && room === 0 ? 'length' : 'abort');
   const end = performance.now();
-  // a character or the beginning of a stop string may still be held back
-  const last = stops.push(decoder?.end() ?? '').text + stops.end();
-  if (last) {
-    text += last;
-    emit({ text: last, token: tokens.at(-1)!, index: tokens.length - 1 });
-  }
+
+  const answers = writings.map((writing) => writing.answer());
+  const completionTokens = answers.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const decoded = answers.reduce((sum, { tokens }) => sum + Math.max(0, tokens.length - 1), 0);
   const decodeMs = firstTokenAt ? end - firstTokenAt : 0;
   const perSecond = (count: number, ms: number): number => (ms > 0 ? (count * 1000) / ms : 0);
   return {
-    text,
-    tokens,
-    finishReason,
-    seed: settings.seed,
-    usage: { promptTokens: prompt.length, cachedTokens: cached, completionTokens: tokens.length },
+    ...answers[0]!,
+    answers,
+    usage: { promptTokens: prompt.length, cachedTokens: cached, completionTokens },
+    draft: { drafted: drafter?.drafted ?? 0, accepted: drafter?.accepted ?? 0 },
     timings: {
       promptMs,
       firstTokenMs: firstTokenAt ? firstTokenAt - start : 0,
       decodeMs,
       promptTokensPerSecond: perSecond(prompt.length - cached, promptMs),
-      decodeTokensPerSecond: perSecond(Math.max(0, tokens.length - 1), decodeMs),
+      decodeTokensPerSecond: perSecond(decoded, decodeMs),
     },
   };
+}
+
+/**
+ * Writes all answers to their end, or until the caller aborts: in each pass, a row for the last token of every answer
+ * that goes on, and rows for the tokens that are guessed to follow it. A guess is right if it is what its sampler,
+ * asked in order, gives; the rows after a wrong one are as if they had never been.
+ */
+async function decode(
+  { pool, memory, aborted, yieldToMessages }: GenerateContext,
+  writings: Writing[],
+  room: number,
+  best: number,
+  drafter: Drafter | undefined,
+): Promise<void> {
+  for (const token of writings[0]!.tokens) drafter?.push(token);
+  for (;;) {
+    const open = writings.filter((writing) => !writing.ended());
+    if (open.length === 0) return;
+    const before = performance.now();
+    await yieldToMessages();
+    const inputs = open.map(({ tokens }) => [tokens.at(-1)!, ...(drafter?.draft(room - tokens.length - 1) ?? [])]);
+    const rows = inputs.flatMap((ids, i) => rowsOf(open[i]!.session, ids));
+    if (!(await pool.run(rows, 0, best))) return;
+    const ms = performance.now() - before;
+    let row = 0;
+    for (const [i, { session, tokens, take, ended }] of open.entries()) {
+      const ids = inputs[i]!;
+      const had = tokens.length;
+      let right = 0;
+      while (right < ids.length && !ended() && (right === 0 || ids[right] === tokens.at(-1))) {
+        session.tokens.push(ids[right]!);
+        if (aborted()) return;
+        take(logitsView(memory, pool.plan, row + right++));
+      }
+      row += ids.length;
+      drafter?.passed(ids.length, right, ms);
+      for (const token of tokens.slice(had)) drafter?.push(token);
+    }
+  }
 }
 
 /** @throws SternaError `bad-input` unless ids are tokens of the vocabulary, `context-full` if they are more than fit */

@@ -6,6 +6,7 @@ export { type Features, features } from './features';
 export type { KernelName } from './memory';
 export { type Generation, inspect, load, type Model } from './model';
 export type {
+  Answer,
   CachedModel,
   Chunk,
   Encoded,
@@ -20,6 +21,7 @@ export type {
   PerplexityOptions,
   PerplexityResult,
   Phase,
+  PrefillProgress,
   Progress,
   Source,
   StorageFacts,

@@ -197,6 +197,7 @@ export async function loadModel(
     threadsReason,
     crossOriginIsolated: globalThis.crossOriginIsolated,
     contextLength: plan.contextLength,
+    sequences: plan.sequences,
     kvCache: checked.kvCache,
     lmHead: plan.head.kind,
     screening: plan.screening !== undefined,

@@ -320,7 +320,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     ...together.map((all) => all.reduce((sum, m) => sum + m.paddedRows * denseRowBytes(m, kernel), 0)),
   );
   const codesStride = widestCols;
-  const logitRows = Math.max(1, Math.min(maxRows, Math.floor(2 ** 21 / paddedVocab)));
+  const logitRows = Math.max(sequences, Math.min(maxRows, Math.floor(2 ** 21 / paddedVocab)));
   const headInputBytes =
     head.kind === 'ternary' ? 0 : pad(head.kind === 'int8' ? head.paddedHidden * 4 + 16 : hidden * 4, 64);
   // a ternary row is looked up with its padding columns

@@ -6,6 +6,7 @@ import type {
   Chunk,
   Encoded,
   EngineApi,
+  GenerateMessage,
   GenerateOptions,
   GenerateResult,
   Inspection,
@@ -26,12 +27,13 @@ import type {
 } from './protocol';
 
 /**
- * An answer as it comes. Iterate it for the tokens (once), or just await `result`. Leaving the loop early aborts.
+ * An answer as it comes, or several (`n`). Iterate it for the tokens (once), or just await `result`. Leaving the loop
+ * early aborts.
  */
 export interface Generation extends AsyncIterable<Chunk> {
   /** The whole answer. Resolves also after an abort (finishReason `abort`); rejects with a SternaError on failure. */
   readonly result: Promise<GenerateResult>;
-  /** Ends the answer at the next barrier; what was generated so far is kept. */
+  /** Ends all answers at the next barrier; what was generated so far is kept. */
   abort(): void;
 }
 
@@ -56,7 +58,8 @@ export interface Model {
   applyChatTemplate(messages: Message[], options?: { addGenerationPrompt?: boolean }): Promise<Encoded>;
   /**
    * Answers a conversation. Keys and values of the prefix shared with the last call are reused. One call at a time:
-   * a second one rejects with `busy`. `result` rejects with `bad-input`, `context-full`, `no-tokenizer`, `unsupported`
+   * a second one rejects with `busy`. `n` answers at once need a model that was loaded with as many `sequences`.
+   * `result` rejects with `bad-input`, `context-full`, `no-tokenizer`, `unsupported`
    * (no chat template), `disposed` or `worker`.
    */
   chat(messages: Message[], options?: GenerateOptions): Generation;
@@ -188,7 +191,7 @@ function startGeneration(
   prompt: () => Prompt,
   options: GenerateOptions,
 ): Generation {
-  const { signal, ...settings } = options;
+  const { signal, onPrefill, ...settings } = options;
   const id = ++lastRequest;
   const { port1, port2 } = new MessageChannel();
   const chunks: Chunk[] = [];
@@ -205,11 +208,14 @@ function startGeneration(
     settle = resolve;
   });
   let received = 0;
-  port1.onmessage = ({ data }: MessageEvent<Chunk>) => {
-    chunks.push(data);
+  port1.onmessage = ({ data }: MessageEvent<GenerateMessage>) => {
     received++;
-    wake?.();
+    if ('chunk' in data) {
+      chunks.push(data.chunk);
+      wake?.();
+    }
     if (received >= expected) settle();
+    if ('prefill' in data) onPrefill?.(data.prefill);
   };
 
   const result = (async (): Promise<GenerateResult> => {
@@ -217,7 +223,7 @@ function startGeneration(
       if (signal?.aborted) stop(); // the answer then ends before its first token
       signal?.addEventListener('abort', stop);
       const answer = await call(() => api.generate(id, prompt(), settings, transfer(port2, [port2])));
-      expected = answer.chunks;
+      expected = answer.messages;
       if (received < expected) await orEnd(() => delivered);
       return answer.result;
     } finally {

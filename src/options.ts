@@ -11,6 +11,7 @@ import type { LoadRequest } from './protocol';
 const MAX_ROWS = { shared: 256, single: 64 };
 const MOST_THREADS = 64;
 const MOST_DEFAULT_THREADS = 8;
+const MOST_SEQUENCES = 64;
 /** Some 0.8 ms a token: with less to do, threads lose more at barriers to a page that is also busy than they gain. */
 const WEIGHTS_PER_THREAD = 40e6;
 /** Rows of an lm_head from which on screening pays. */
@@ -25,6 +26,7 @@ export interface CheckedOptions {
   threads: number | undefined;
   kernel: 'auto' | KernelName;
   contextLength: number | undefined;
+  sequences: number;
   kvCache: 'bf16' | 'f32';
   lmHead: 'auto' | 'bf16' | 'int8';
   screening: 'auto' | boolean;
@@ -45,6 +47,7 @@ export function checkOptions(options: Options): CheckedOptions {
     threads: options.threads,
     kernel: oneOf('kernel', options.kernel, ['auto', 'dot32', 'dot16', 'lut8'], 'auto'),
     contextLength: options.contextLength,
+    sequences: options.sequences ?? 1,
     kvCache: oneOf('kvCache', options.kvCache, ['bf16', 'f32'], 'bf16'),
     lmHead: oneOf('lmHead', options.lmHead, ['auto', 'bf16', 'int8'], 'auto'),
     screening: oneOf('screening', options.screening, ['auto', true, false], 'auto'),
@@ -60,6 +63,11 @@ export function checkOptions(options: Options): CheckedOptions {
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
     const facts = { got: String(threads), expected: `an integer from 1 to ${MOST_THREADS}` };
     throw new SternaError('bad-input', 'threads', facts);
+  }
+  const { sequences } = checked;
+  if (!(Number.isInteger(sequences) && sequences >= 1 && sequences <= MOST_SEQUENCES)) {
+    const facts = { got: String(sequences), expected: `an integer from 1 to ${MOST_SEQUENCES}` };
+    throw new SternaError('bad-input', 'sequences', facts);
   }
   const { contextLength: context } = checked;
   if (context !== undefined && !(Number.isInteger(context) && context >= 1)) {
@@ -171,8 +179,8 @@ export function layOut(
   const planOptions: PlanOptions = {
     ...how,
     contextLength: context,
-    sequences: 1,
-    maxRows: Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context),
+    sequences: options.sequences,
+    maxRows: Math.max(Math.min(shared ? MAX_ROWS.shared : MAX_ROWS.single, context), options.sequences),
     kvCache: options.kvCache,
     lmHead: lmHeadOf(options.lmHead, config),
     screening: screeningOf(options, config).screening && !(sparing && options.screening === 'auto'),

@@ -60,6 +60,8 @@ export interface LoadOptions {
   kernel?: 'auto' | KernelName;
   /** Tokens of context to plan the KV cache for. Default: the model's maximum, at most 4096. */
   contextLength?: number;
+  /** Sequences to plan the KV cache for, 1 to 64: the most answers at once (`GenerateOptions.n`). Default 1. */
+  sequences?: number;
   /** KV cache precision. Default bf16; f32 for comparison with a float32 reference. */
   kvCache?: 'bf16' | 'f32';
   /** Embedding and lm_head. `bf16` is exact; `int8` halves the bytes. Default `auto`: bf16 up to 64 MB, else int8. */
@@ -161,12 +163,32 @@ export interface GenerateOptions {
   stop?: string | string[];
   /** Go on past the model's end-of-turn tokens (they are still not shown). Default false. */
   ignoreEos?: boolean;
+  /**
+   * Answers to write at once, at most `LoadOptions.sequences`. Default 1. The prompt is read once. Answer i is the one
+   * that `seed + i` gives alone; each ends by itself.
+   */
+  n?: number;
+  /**
+   * Guess tokens that follow the same words earlier in prompt or answer, and check several in one pass: faster where a
+   * text is repeated or edited, and the same tokens. Default `auto`: where measured times say that it pays. Answers
+   * written together (`n` above 1) are not drafted.
+   */
+  draft?: 'auto' | boolean;
   /** Ends the answer with finishReason `abort`; what was generated so far is kept. */
   signal?: AbortSignal;
+  /** Called before the first pass over the prompt and after each. */
+  onPrefill?: (progress: PrefillProgress) => void;
 }
 
 /** `GenerateOptions` without what cannot be cloned. */
-export type GenerateSettings = Omit<GenerateOptions, 'signal'>;
+export type GenerateSettings = Omit<GenerateOptions, 'signal' | 'onPrefill'>;
+
+/** How far the prompt has been read. */
+export interface PrefillProgress {
+  /** Prompt tokens whose keys and values are in the cache, also those that were there before. */
+  done: number;
+  total: number;
+}
 
 /**
  * One generated token and the text it released (empty while a character or a stop string may still be open). Text that
@@ -175,28 +197,42 @@ export type GenerateSettings = Omit<GenerateOptions, 'signal'>;
 export interface Chunk {
   text: string;
   token: number;
+  /** The token's place in its answer. */
   index: number;
+  /** Which of the `n` answers, from 0. */
+  answer: number;
 }
 
-export interface GenerateResult {
+export interface Answer {
   text: string;
   tokens: number[];
   finishReason: 'stop' | 'length' | 'abort';
+  /** What gives this answer again, alone. */
   seed: number;
+}
+
+/** The first answer, all answers, and what they took together. */
+export interface GenerateResult extends Answer {
+  /** All `n` answers; the first is the result itself. */
+  answers: Answer[];
   usage: {
     promptTokens: number;
     /** Prompt tokens whose keys and values were already in the cache. */
     cachedTokens: number;
+    /** Tokens of all answers. */
     completionTokens: number;
   };
+  /** Tokens that were guessed, and how many of them were right: see `GenerateOptions.draft`. */
+  draft: { drafted: number; accepted: number };
   timings: {
     /** Prefill of the uncached prompt tokens, ms. */
     promptMs: number;
     /** From the tokenised prompt to the first token, ms; 0 if there was none. */
     firstTokenMs: number;
-    /** From the first token to the end of the answer, ms. */
+    /** From the first token to the end of the last answer, ms. */
     decodeMs: number;
     promptTokensPerSecond: number;
+    /** Of all answers together. */
     decodeTokensPerSecond: number;
   };
 }
@@ -244,6 +280,8 @@ export interface ModelInfo {
   threadsReason: string;
   crossOriginIsolated: boolean;
   contextLength: number;
+  /** Sequences that the KV cache has room for. */
+  sequences: number;
   kvCache: 'bf16' | 'f32';
   lmHead: 'bf16' | 'int8' | 'ternary';
   /** Whether the lm_head is screened where greedy decoding or top-k allow it, and why (not). */
@@ -307,6 +345,9 @@ export interface Encoded {
   ids: number[];
 }
 
+/** What comes over the port of an answer. */
+export type GenerateMessage = { chunk: Chunk } | { prefill: PrefillProgress };
+
 /** The engine worker's calls. `id` names a request that can be aborted. */
 export interface EngineApi {
   inspect(id: number, request: LoadRequest): Promise<Reply<Inspection>>;
@@ -314,13 +355,13 @@ export interface EngineApi {
   tokenize(text: string, options: TokenizeOptions): Promise<Reply<number[]>>;
   detokenize(ids: number[]): Promise<Reply<string>>;
   applyChatTemplate(messages: Message[], addGenerationPrompt: boolean): Promise<Reply<Encoded>>;
-  /** Sends a `Chunk` over `port` for each token. */
+  /** Tells of prompt and tokens over `port`; the reply says in how many messages. */
   generate(
     id: number,
     prompt: Prompt,
     settings: GenerateSettings,
     port: MessagePort,
-  ): Promise<Reply<{ result: GenerateResult; chunks: number }>>;
+  ): Promise<Reply<{ result: GenerateResult; messages: number }>>;
   evaluate(id: number, ids: number[]): Promise<Reply<Float32Array<ArrayBuffer>>>;
   perplexity(id: number, input: number[] | string, options: PerplexityOptions): Promise<Reply<PerplexityResult>>;
   abort(id: number): Promise<void>;

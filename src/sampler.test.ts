@@ -316,17 +316,26 @@ describe('validateSettings', () => {
   it('fills in the defaults, the model’s own first', () => {
     const { seed, ...rest } = validateSettings({}, { temperature: 0.6, topP: 0.9 });
     const { seed: _, ...others } = off;
-    expect(rest).toEqual({ ...others, temperature: 0.6, topP: 0.9, maxTokens: Infinity, stop: [], ignoreEos: false });
+    const open = { maxTokens: Infinity, stop: [], ignoreEos: false, n: 1, draft: 'auto' };
+    expect(rest).toEqual({ ...others, temperature: 0.6, topP: 0.9, ...open });
     expect(Number.isSafeInteger(seed) && seed >= 0).toBe(true);
     expect(validateSettings({}).seed).not.toBe(seed);
     expect(validateSettings({ temperature: undefined }).temperature).toBe(0.8);
   });
 
   it('keeps what is given', () => {
-    const given = { ...off, temperature: 0, topK: 7, seed: 0, maxTokens: 5, stop: ['a', 'b'], ignoreEos: true };
+    const ends = { maxTokens: 5, stop: ['a', 'b'], ignoreEos: true };
+    const given = { ...off, temperature: 0, topK: 7, seed: 0, ...ends, n: 3, draft: false };
     expect(validateSettings(given, { temperature: 0.6, topK: 3 })).toEqual(given);
     expect(validateSettings({ stop: 'x' }).stop).toEqual(['x']);
     expect(validateSettings({ seed: Number.MAX_SAFE_INTEGER }).seed).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
+  it('refuses a seed that leaves none for the last of n answers', () => {
+    const seed = Number.MAX_SAFE_INTEGER - 3;
+    expect(validateSettings({ seed, n: 4 }).seed).toBe(seed);
+    const error = { code: 'bad-input', got: seed, message: expect.stringContaining('seed') };
+    expect(() => validateSettings({ seed, n: 5 })).toThrow(expect.objectContaining(error));
   });
 
   it.each([
@@ -351,6 +360,11 @@ describe('validateSettings', () => {
     ['stop', ['a', '']],
     ['stop', 5],
     ['ignoreEos', 'yes'],
+    ['n', 0],
+    ['n', 1.5],
+    ['n', '2'],
+    ['draft', 'always'],
+    ['draft', 1],
   ])('refuses %s %j', (name, value) => {
     const got = typeof value === 'number' ? value : JSON.stringify(value);
     const error = { code: 'bad-input', got, expected: expect.any(String), message: expect.stringContaining(name) };

@@ -21,6 +21,8 @@ export interface CompleteSettings extends SamplerSettings {
   maxTokens: number;
   stop: string[];
   ignoreEos: boolean;
+  n: number;
+  draft: 'auto' | boolean;
 }
 
 /** Writes exp((logits[i] - max) * inverseTemperature) to `out` and returns the sum of these weights. */
@@ -46,6 +48,8 @@ const KNOWN: Record<keyof GenerateSettings, true> = {
   seed: true,
   stop: true,
   ignoreEos: true,
+  n: true,
+  draft: true,
 };
 
 /**
@@ -73,11 +77,16 @@ export function validateSettings(
   const { temperature = defaults.temperature ?? 0.8, topK = defaults.topK ?? 0, topP = defaults.topP ?? 1 } = settings;
   const { minP = 0, repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = settings;
   const { seed = randomSeed(), maxTokens = Infinity, stop = [], ignoreEos = false } = settings;
+  const { n = 1, draft = 'auto' } = settings;
   const stops = typeof stop === 'string' ? [stop] : stop;
   if (!Array.isArray(stops) || !stops.every((text) => typeof text === 'string' && text !== '')) {
     fail('stop', 'non-empty text, or a list of it', stop);
   }
   if (typeof ignoreEos !== 'boolean') fail('ignoreEos', 'true or false', ignoreEos);
+  if (draft !== 'auto' && typeof draft !== 'boolean') fail('draft', 'auto, true or false', draft);
+  integer('n', n, 1);
+  const lastSeed = integer('seed', seed, 0) + (n - 1);
+  if (!Number.isSafeInteger(lastSeed)) fail('seed', `at most 2^53 - ${n}: each of the n answers has its own`, seed);
   return {
     temperature: between('temperature', temperature, 0, 100),
     topK: integer('topK', topK, 0),
@@ -86,10 +95,12 @@ export function validateSettings(
     repetitionPenalty: between('repetitionPenalty', repetitionPenalty, 0.01, 100),
     frequencyPenalty: between('frequencyPenalty', frequencyPenalty, -2, 2),
     presencePenalty: between('presencePenalty', presencePenalty, -2, 2),
-    seed: integer('seed', seed, 0),
+    seed,
     maxTokens: maxTokens === Infinity ? Infinity : integer('maxTokens', maxTokens, 1),
     stop: [...stops],
     ignoreEos,
+    n,
+    draft,
   };
 }
 
@@ -176,6 +187,18 @@ export function logitsThatMatter(settings: SamplerSettings): number {
   return temperature === 0 ? 1 : topK;
 }
 
+/** Room to sort candidates in; free between calls of `sample`, so samplers that take turns share it. */
+export interface SamplerRoom {
+  keys: Float64Array;
+  ids: Uint32Array; // the candidates, ascending
+}
+
+/** The room for samplers of these settings. */
+export function samplerRoom({ temperature, topK }: SamplerSettings, vocab: number): SamplerRoom {
+  const length = temperature === 0 || topK === 1 ? 0 : vocab;
+  return { keys: new Float64Array(length), ids: new Uint32Array(length) };
+}
+
 /**
  * A sampler for one sequence. The order: penalties, temperature, top-k, softmax, top-p, min-p (relative to the
  * largest logit's token), draw. "Most likely" means by weight as a float32; ties go to the lower id. Top-k 1 is greedy.
@@ -187,6 +210,7 @@ export function createSampler(
   vocab: number,
   expSum: ExpSum,
   weights?: Float32Array,
+  { keys, ids }: SamplerRoom = samplerRoom(settings, vocab),
 ): Sampler {
   const { temperature, topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty } = settings;
   const greedy = temperature === 0 || topK === 1;
@@ -197,9 +221,7 @@ export function createSampler(
 
   const out = weights ?? new Float32Array(greedy ? 0 : vocab);
   const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
-  const keys = new Float64Array(greedy ? 0 : vocab);
-  const ids = new Uint32Array(greedy ? 0 : vocab); // the candidates, ascending; `found` of them
-  let found = 0;
+  let found = 0; // candidates in `ids`
   const tokensIn = new Uint32Array(BUCKETS);
   const weightIn = new Float64Array(BUCKETS);
 

@@ -28,8 +28,9 @@ export function commonPrefix(a: readonly number[], b: readonly number[]): number
 /**
  * Brings the cache to `tokens` in chunks of plan.maxRows rows. Afterwards the logits of the last token lie at
  * plan.logits, row 0; so at least the last token is computed anew.
- * @param between called after each chunk; false ends the prefill
+ * @param between called between two chunks; false ends the prefill
  * @param best how many of the best logits are wanted, as in Pool.run()
+ * @param onProgress told how many tokens are in the cache, at the beginning and after each chunk
  */
 export async function prefill(
   pool: Pool,
@@ -37,13 +38,16 @@ export async function prefill(
   tokens: number[],
   between: () => Promise<boolean>,
   best = 0,
+  onProgress: (done: number) => void = () => {},
 ): Promise<Prefill> {
   const cached = Math.min(commonPrefix(session.tokens, tokens), tokens.length - 1);
   session.tokens.length = cached;
+  onProgress(cached);
   while (session.tokens.length < tokens.length) {
     const from = session.tokens.length;
     const rows = rowsOf(session, tokens.slice(from, from + pool.plan.maxRows));
     if (!(await append(pool, session, rows, rows.length - 1, best))) return { cached, complete: false };
+    onProgress(session.tokens.length);
     if (session.tokens.length < tokens.length && !(await between())) return { cached, complete: false };
   }
   return { cached, complete: true };
@@ -66,6 +70,30 @@ export async function append(
   if (!(await pool.run(rows, logitsFrom, best))) return false;
   for (const { token } of rows) session.tokens.push(token);
   return true;
+}
+
+/**
+ * Makes `to` the same timeline as `from`: the keys and values of what they do not have in common are copied. Runs
+ * between passes, on one thread: that reads and writes memory once, as fast as the machine can.
+ */
+export function copySession(memory: WebAssembly.Memory, plan: MemoryPlan, from: Session, to: Session): void {
+  const { contextLength, headDim, cacheBf16, layers } = plan;
+  const { kvHeads } = plan.config;
+  const bytes = new Uint8Array(memory.buffer);
+  const positionBytes = headDim * (cacheBf16 ? 2 : 4);
+  const first = commonPrefix(to.tokens, from.tokens) * positionBytes;
+  const end = from.tokens.length * positionBytes;
+  const headBytes = contextLength * positionBytes;
+  for (const { keys, values } of layers) {
+    for (const cache of [keys, values]) {
+      for (let head = 0; head < kvHeads; head++) {
+        const source = cache + (from.sequence * kvHeads + head) * headBytes;
+        const target = cache + (to.sequence * kvHeads + head) * headBytes;
+        bytes.copyWithin(target + first, source + first, source + end);
+      }
+    }
+  }
+  to.tokens = [...from.tokens];
 }
 
 /** The logits of one row of the last pass, as a view: overwritten by the next pass. f32[vocab] */

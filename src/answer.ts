@@ -1,0 +1,80 @@
+/** One answer as it is written: sampled, decoded, and ended for the right reason. */
+import type { Answer, Chunk } from './protocol';
+import type { CompleteSettings, Sampler } from './sampler';
+import type { Session } from './session';
+import { createStopMatcher } from './stop';
+import { createTextDecoder, type Tokenizer } from './tokenizer';
+
+export interface Writing {
+  /** The timeline that its tokens are in. */
+  session: Session;
+  tokens: readonly number[];
+  ended(): boolean;
+  /** Samples the next token from its logits, which may be overwritten. The answer may end with it, or before it. */
+  take(logits: Float32Array): void;
+  /** Ends the answer, unless it has ended. */
+  end(reason: Answer['finishReason']): void;
+  /** The answer, when it has ended. */
+  answer(): Answer;
+}
+
+export interface WritingContext {
+  tokenizer: Tokenizer | undefined;
+  /** Tokens that end a turn. */
+  stopTokens: ReadonlySet<number>;
+  /** Most tokens to write. */
+  room: number;
+  emit: (chunk: Chunk) => void;
+}
+
+/**
+ * Begins an answer. It ends by itself at an end-of-turn token or stop string (`stop`), or with its last room (`length`).
+ * End-of-turn tokens and stop strings are not part of the text.
+ * @param index which of several answers it is
+ */
+export function beginAnswer(
+  { tokenizer, stopTokens, room, emit }: WritingContext,
+  settings: CompleteSettings,
+  session: Session,
+  sampler: Sampler,
+  index: number,
+): Writing {
+  const decoder = tokenizer && createTextDecoder(tokenizer);
+  const stops = createStopMatcher(settings.stop);
+  const tokens: number[] = [];
+  let text = '';
+  let finishReason: Answer['finishReason'] | undefined;
+
+  const show = (piece: string): void => {
+    text += piece;
+    emit({ text: piece, token: tokens.at(-1)!, index: tokens.length - 1, answer: index });
+  };
+  function end(reason: Answer['finishReason']): void {
+    if (finishReason) return;
+    finishReason = reason;
+    // a character or the beginning of a stop string may still be held back
+    const last = stops.push(decoder?.end() ?? '').text + stops.end();
+    if (last) show(last);
+  }
+  function take(logits: Float32Array): void {
+    const token = sampler.sample(logits);
+    if (stopTokens.has(token) && !settings.ignoreEos) {
+      end('stop');
+      return;
+    }
+    sampler.accept(token, false);
+    tokens.push(token);
+    const { text: piece, stopped } = stops.push(decoder?.push(token) ?? '');
+    show(piece);
+    if (stopped) end('stop');
+    else if (tokens.length === room) end('length');
+  }
+  return {
+    session,
+    tokens,
+    ended: () => finishReason !== undefined,
+    take,
+    end,
+    answer: () => ({ text, tokens, finishReason: finishReason!, seed: settings.seed + index }),
+  };
+}
