@@ -60,7 +60,7 @@ describe('drafting', () => {
   test('every length of answer: ends in the middle of a draft too', async () => {
     const looping = { temperature: 0, repetitionPenalty: 0.7, ignoreEos: true };
     const whole = await both(prompts[1]!, { ...looping, maxTokens: 60 });
-    expect(whole.draft.accepted).toBeGreaterThan(30);
+    expect(whole.draft.accepted).toBeGreaterThan(20);
     for (let maxTokens = 1; maxTokens < 60; maxTokens++) {
       const { tokens } = await both(prompts[1]!, { ...looping, maxTokens });
       expect(tokens).toEqual(whole.tokens.slice(0, maxTokens));
