@@ -2,96 +2,53 @@
  * Drafting by prompt lookup: what followed the last tokens where they stood before, in prompt or answer, is a guess at
  * what follows now; a pass over several rows tells how much of it is right. (LLMA, Yang et al. 2023, arXiv:2304.04487;
  * prompt lookup decoding, Saxena 2023.) Guesses only decide which rows are computed together, never what is sampled.
+ *
+ * Whether a guess is worth its rows depends on the machine, so costs are measured, and chances are learned from guesses
+ * that were not checked too: the tokens tell whether they were right.
  */
-
-/** Shortest and longest run of tokens that is looked for. */
-const SHORTEST = 2;
-const LONGEST = 32;
-/** Earlier places that are looked at, the nearest first. */
-const PLACES = 16;
-/** A vocabulary has at most 2^21 tokens (sampler.ts), so that a pair of them is an exact number. */
-const PAIR = 2 ** 21;
-
-export interface Match {
-  /** Index of the token after the earlier run. */
-  next: number;
-  /** Tokens of the run, SHORTEST to LONGEST. */
-  length: number;
-}
-
-export interface Lookup {
-  push(token: number): void;
-  /** Where the last tokens stood before: the longest run, the latest of equals. Undefined if they never did. */
-  find(): Match | undefined;
-  /** The `count` tokens after a match. Where the text ends, the run between match and end is repeated. */
-  follow(match: Match, count: number): number[];
-}
-
-/** A text that can be asked where its last tokens stood before. */
-export function createLookup(): Lookup {
-  const tokens: number[] = [];
-  const last = new Map<number, number>(); // a pair of tokens -> index of the second, where it stood last
-  const before: number[] = []; // for each index: where the pair that ends there ended before, or -1
-
-  function runLength(end: number): number {
-    const from = tokens.length - 1;
-    let length = SHORTEST;
-    while (length < LONGEST && length <= end && tokens[end - length] === tokens[from - length]) length++;
-    return length;
-  }
-  return {
-    push(token) {
-      const at = tokens.push(token) - 1;
-      const pair = at > 0 ? tokens[at - 1]! * PAIR + token : -1;
-      before.push(last.get(pair) ?? -1);
-      if (at > 0) last.set(pair, at);
-    },
-    find() {
-      let best: Match | undefined;
-      let end = before.at(-1) ?? -1;
-      for (let place = 0; place < PLACES && end >= 0; place++, end = before[end]!) {
-        const length = runLength(end);
-        if (length > (best?.length ?? 0)) best = { next: end + 1, length };
-        if (length === LONGEST) break;
-      }
-      return best;
-    },
-    follow({ next }, count) {
-      const period = tokens.length - next;
-      return Array.from({ length: count }, (_, i) => tokens[next + (i % period)]!);
-    },
-  };
-}
+import { createLookup, LONGEST, type Match } from './lookup';
 
 /** Rows of a pass that checks a draft: the last token and the guesses. Eight rows are one group of the GEMM. */
 const ROWS = [2, 4, 8];
-const MOST_ROWS = 8;
-/** What such a pass costs, in passes of one row, as long as it was not measured: rather less than it will be. */
-const FIRST_RATIO = [1.6, 3, 4];
+const MOST_GUESSES = 7;
+/** What such a pass costs, in passes of one row, as long as it was not measured. */
+const FIRST_RATIOS = [1.8, 3.4, 4.5];
 /** A draft must promise this many times the speed. */
-const GAIN = 1.1;
-/** What drafts may have lost at any time: passes of one row, and a share of the time so far. */
-const LOSS = { passes: 2, share: 0.005 };
+const GAIN = 1.05;
 /** Passes of one row that are measured before the first draft. */
 const MEASURED = 4;
+/** Most that drafts can have in hand, in passes of one row, and what they get for each pass: they may lose as much. */
+const CREDIT = { first: 1.5, most: 16, a_pass: 0.005 };
+
+/** A moving average of at most WINDOW values. */
+interface Average {
+  value: number;
+  count: number;
+}
+const WINDOW = 8;
+
+function learn(average: Average, value: number): void {
+  // a pass that was held up by something else says nothing
+  const bounded = average.count > MEASURED ? Math.min(value, 1.5 * average.value) : value;
+  average.count++;
+  average.value += (bounded - average.value) / Math.min(average.count, WINDOW);
+}
 
 /** Measured times of passes, kept from answer to answer. */
 export interface PassCosts {
-  /** ms of a pass of one row: a moving average over `passes` of them. */
-  single: number;
-  passes: number;
-  /** Times of passes of ROWS rows over that of one, moving averages. */
-  ratios: number[];
+  /** ms of a pass of one row. */
+  single: Average;
+  /** Times of passes of ROWS rows over that of one; what is supposed counts as one measurement. */
+  ratios: Average[];
 }
 
-export const createPassCosts = (): PassCosts => ({ single: 0, passes: 0, ratios: [...FIRST_RATIO] });
+export const createPassCosts = (): PassCosts => ({
+  single: { value: 0, count: 0 },
+  ratios: FIRST_RATIOS.map((value) => ({ value, count: 1 })),
+});
 
-/**
- * Chances that the guess after a run of so many tokens is right, by the logarithm of the run's length: moving averages,
- * from what is usual.
- */
-const chanceClass = (length: number): number => 31 - Math.clz32(length);
-const FIRST_CHANCES = [0, 0.4, 0.6, 0.8, 0.9, 0.95];
+/** Chances that a guess is right, by the logarithm of the run's length, where a copy goes on and elsewhere. */
+const FIRST_CHANCES = { elsewhere: [0, 0.3, 0.6, 0.9, 0.95, 0.95], resumed: [0, 0.7, 0.85, 0.9, 0.95, 0.95] };
 
 export interface Drafter {
   /** Guesses for the tokens after the last, to be checked in one pass: at most `most`, often none. */
@@ -106,68 +63,93 @@ export interface Drafter {
 
 /**
  * Drafts for one answer.
- * @param always at every match, as much as there is room for; else where measured times and the luck of guesses so far
- * (also of those that were not checked) promise a gain
+ * @param always at every match, as much as there is room for; else where it promises a gain
  * @param mostRows rows that a pass can have
  */
 export function createDrafter(prompt: number[], costs: PassCosts, always: boolean, mostRows: number): Drafter {
   const lookup = createLookup();
   for (const token of prompt) lookup.push(token);
   let match = lookup.find();
-  const chances = [...FIRST_CHANCES];
-  costs.ratios = costs.ratios.map((ratio, i) => 0.9 * ratio + 0.1 * FIRST_RATIO[i]!); // what was too slow once gets another try
+  const chances = { elsewhere: [...FIRST_CHANCES.elsewhere], resumed: [...FIRST_CHANCES.resumed] };
+  // what was too slow once gets another try
+  for (const [i, ratio] of costs.ratios.entries()) ratio.value = 0.9 * ratio.value + 0.1 * FIRST_RATIOS[i]!;
   let drafted = 0;
   let accepted = 0;
-  let spent = 0;
-  let gained = 0; // ms, against passes of one row
+  /** What drafts have gained, in passes of one row: those that were checked, and before, those on paper. */
+  let credit = CREDIT.first;
+  /** A draft that was not checked, and how many rows of the pass would have been right by now. */
+  let paper: { guesses: number[]; right: number } | undefined;
 
-  /** The number of rows, 1 = no draft, that promises most tokens a time. */
-  function bestRows(length: number, most: number): number {
-    if (costs.passes < MEASURED || gained < -LOSS.passes * costs.single - LOSS.share * spent) return 1;
-    let [best, bestGain] = [1, GAIN];
+  const chanceOf = ({ length, resumed }: Match): { list: number[]; at: number } => ({
+    list: resumed ? chances.resumed : chances.elsewhere,
+    at: 31 - Math.clz32(Math.min(length, LONGEST)),
+  });
+  const ratioOf = (rows: number): number => costs.ratios[ROWS.indexOf(rows)]?.value ?? rows;
+  const settle = (gain: number): void => {
+    credit = Math.min(CREDIT.most, credit + gain);
+  };
+
+  /** The number of guesses that promises most tokens a time; 0 where one row does. */
+  function bestGuesses(from: Match, most: number): number {
+    let [best, bestGain] = [0, GAIN];
     let [tokens, chance] = [1, 1];
     for (let guesses = 1; guesses <= most; guesses++) {
-      chance *= chances[chanceClass(Math.min(length + guesses - 1, LONGEST))]!;
+      const { list, at } = chanceOf({ ...from, length: from.length + guesses - 1 });
+      chance *= list[at]!;
       tokens += chance;
-      const size = ROWS.indexOf(guesses + 1);
-      const gain = size < 0 ? 0 : tokens / costs.ratios[size]!;
-      if (gain > bestGain) [best, bestGain] = [guesses + 1, gain];
+      const gain = ROWS.includes(guesses + 1) ? tokens / ratioOf(guesses + 1) : 0;
+      if (gain > bestGain) [best, bestGain] = [guesses, gain];
     }
     return best;
   }
 
   function push(token: number): void {
     if (match) {
+      const { list, at } = chanceOf(match);
       const right = +(lookup.follow(match, 1)[0] === token);
-      const at = chanceClass(match.length);
-      chances[at] = 0.9 * chances[at]! + 0.1 * right;
+      list[at] = 0.9 * list[at]! + 0.1 * right;
+    }
+    if (paper) {
+      const { guesses, right } = paper;
+      const wrong = guesses[right - 1] !== token;
+      if (!wrong) paper.right++;
+      if (wrong || right === guesses.length) {
+        settle(paper.right - ratioOf(guesses.length + 1));
+        paper = undefined;
+      }
     }
     lookup.push(token);
     match = lookup.find();
   }
+
   return {
     push,
     draft(most) {
-      const room = Math.min(most, mostRows - 1, MOST_ROWS - 1);
-      if (!match || room < 1) return [];
-      const guesses = always ? room : bestRows(match.length, room) - 1;
-      drafted += guesses;
-      return lookup.follow(match, guesses);
+      const room = Math.min(most, mostRows - 1, MOST_GUESSES);
+      if (!match || room < 1 || (!always && costs.single.count < MEASURED)) return [];
+      const count = always ? room : bestGuesses(match, room);
+      if (count === 0) return [];
+      const guesses = lookup.follow(match, count);
+      if (!always && credit < ratioOf(count + 1) - 1) {
+        paper ??= { guesses, right: 1 };
+        return [];
+      }
+      paper = undefined;
+      drafted += count;
+      return guesses;
     },
     passed(rows, right, ms) {
-      spent += ms;
       if (rows === 1) {
-        // a pass that was held up by something else says nothing
-        const time = costs.passes > MEASURED ? Math.min(ms, 2 * costs.single) : ms;
-        costs.passes++;
-        costs.single += (time - costs.single) / Math.min(costs.passes, 16);
+        learn(costs.single, ms);
+        settle(CREDIT.a_pass);
         return;
       }
-      gained += right * costs.single - ms;
       accepted += right - 1;
+      if (costs.single.count < MEASURED) return;
+      const ratio = ms / costs.single.value;
+      settle(right - ratio);
       const size = ROWS.indexOf(rows);
-      if (size >= 0 && costs.passes >= MEASURED)
-        costs.ratios[size] = 0.7 * costs.ratios[size]! + 0.3 * (ms / costs.single);
+      if (size >= 0) learn(costs.ratios[size]!, ratio);
     },
     get drafted() {
       return drafted;
