@@ -5,7 +5,7 @@ import { bitDifference, openMachine, someTokens } from '../e2e/machine';
 import { syntheticModel, tinyStories } from '../e2e/reading';
 import type { SternaError } from './errors';
 import { load, type Model } from './model';
-import type { GenerateOptions, Message } from './protocol';
+import type { GenerateOptions, LoadOptions, Message } from './protocol';
 import { append, copySession, logitsView, prefill, rowsOf, type Session } from './session';
 
 const dog: Message[] = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }];
@@ -16,13 +16,16 @@ const failure = (promise: Promise<unknown>): Promise<SternaError> =>
     (error: SternaError) => error,
   );
 
-describe('n answers', () => {
+describe.each([
+  ['whole lm_head', {}],
+  ['screened lm_head', { lmHead: 'int8', screening: true }],
+] as [string, LoadOptions][])('n answers, %s', (_, head) => {
   let model: Model;
   /** Loaded for one sequence. */
   let single: Model;
   beforeAll(async () => {
-    model = await load({ url: tinyStories }, { sequences: 9, contextLength: 160, threads: 2 });
-    single = await load({ url: tinyStories }, { contextLength: 160, threads: 2 });
+    model = await load({ url: tinyStories }, { ...head, sequences: 9, contextLength: 160, threads: 2 });
+    single = await load({ url: tinyStories }, { ...head, contextLength: 160, threads: 2 });
   });
   afterAll(() => Promise.all([model.dispose(), single.dispose()]));
 
@@ -35,6 +38,7 @@ describe('n answers', () => {
     [8, { seed: 11, temperature: 1, minP: 0.05, stop: ['.', ' ball'] }],
     [9, { seed: 0, temperature: 1.5, topP: 1, ignoreEos: true }],
     [9, { seed: 1, maxTokens: 1 }],
+    [3, { seed: 9, temperature: 1.3, topK: 4, topP: 1 }],
   ] as [number, GenerateOptions & { seed: number }][])('%i of them, %j', async (n, options) => {
     for (const messages of [dog, cat]) {
       const generation = model.chat(messages, { maxTokens: 60, ...options, n });

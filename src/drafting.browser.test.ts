@@ -2,20 +2,23 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { tinyStories } from '../e2e/reading';
 import { load, type Model } from './model';
-import type { GenerateOptions, GenerateResult } from './protocol';
+import type { GenerateOptions, GenerateResult, LoadOptions } from './protocol';
 
 const story =
   'Once upon a time, there was a little girl named Lily. She loved to play with her big red ball in the park. ' +
   'One day, Lily saw a dog. The dog was sad. Lily gave the dog her ball, and the dog was happy. ';
 
-describe('drafting', () => {
+describe.each([
+  ['whole lm_head', {}],
+  ['screened lm_head', { lmHead: 'int8', screening: true }],
+] as [string, LoadOptions][])('drafting, %s', (_, head) => {
   let model: Model;
   /** The same model in another timeline, which never drafts. */
   let plain: Model;
   let prompts: number[][];
   beforeAll(async () => {
-    model = await load({ url: tinyStories }, { contextLength: 320, threads: 2 });
-    plain = await load({ url: tinyStories }, { contextLength: 320, threads: 2 });
+    model = await load({ url: tinyStories }, { ...head, contextLength: 320, threads: 2 });
+    plain = await load({ url: tinyStories }, { ...head, contextLength: 320, threads: 2 });
     const texts = [story, story.repeat(2), 'The dog and the ball and the dog and the', 'One'];
     prompts = await Promise.all(texts.map((text) => model.tokenize(text, { bos: true })));
   });
@@ -47,14 +50,13 @@ describe('drafting', () => {
   ] as GenerateOptions[])('%j', async (options) => {
     const sum = { drafted: 0, accepted: 0 };
     for (const prompt of prompts) {
-      for (let seed = 0; seed < 3; seed++) {
+      for (let seed = 0; seed < 2; seed++) {
         const { draft } = await both(prompt, { maxTokens: 90, ...options, seed });
         sum.drafted += draft.drafted;
         sum.accepted += draft.accepted;
       }
     }
     expect(sum.drafted).toBeGreaterThan(0);
-    console.log(`accepted ${sum.accepted} of ${sum.drafted}`, JSON.stringify(options));
   });
 
   test('every length of answer: ends in the middle of a draft too', async () => {
