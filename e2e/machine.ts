@@ -2,7 +2,7 @@
 
 import type { Tap } from '../src/forward';
 import { compileKernels, instantiateKernels } from '../src/kernels';
-import type { KernelName } from '../src/memory';
+import type { CacheKind, KernelName } from '../src/memory';
 import { createMemory, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';
 import { type Pool, type Row, type Spawn, startPool } from '../src/pool';
 import type { ReferenceModel } from '../src/reference';
@@ -18,7 +18,7 @@ export interface MachineOptions {
   contextLength?: number;
   sequences?: number;
   maxRows?: number;
-  kvCache?: 'bf16' | 'f32';
+  kvCache?: CacheKind;
   lmHead?: 'bf16' | 'int8';
   screening?: boolean;
   /** Default: shared memory, relaxed SIMD. */

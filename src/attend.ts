@@ -3,7 +3,7 @@
  * Units of work are shared out; a head's arithmetic has one order, whoever does it.
  */
 import type { Machine } from './machine';
-import { BLOCK, type LayerPlan, pad, RUN_ROWS } from './memory';
+import { BLOCK, CACHE_BYTES, type LayerPlan, pad, RUN_ROWS } from './memory';
 import type { Share } from './share';
 
 export interface Attention {
@@ -33,13 +33,15 @@ interface Run {
 
 export function createAttention(machine: Machine, share: Share): Attention {
   const { kernels: k, plan, rank, words } = machine;
-  const { config, cacheBf16, headDim, threads } = plan;
+  const { config, kvCache, headDim, threads } = plan;
+  const int8 = kvCache === 'int8';
+  const bf16 = +(kvCache === 'bf16');
   const { heads, kvHeads, rmsNormEps } = config;
   const own = plan.perThread[rank]!;
   const group = heads / kvHeads;
   const headBytes = headDim * 4;
   const queryBytes = heads * headBytes;
-  const cachedHeadBytes = headDim * (cacheBf16 ? 2 : 4);
+  const cachedHeadBytes = headDim * CACHE_BYTES[kvCache];
   const keyOffset = pad(heads * headDim, 16) * 4; // in a row of qkv, bytes
   const valueOffset = keyOffset + pad(kvHeads * headDim, 16) * 4;
   const scale = Math.fround(1 / Math.sqrt(config.headDim));
@@ -47,11 +49,18 @@ export function createAttention(machine: Machine, share: Share): Attention {
   const qkvRow = (row: number): number => plan.qkv + row * plan.qkvStride * 4;
   const output = (row: number): number => plan.attention + row * plan.attentionStride * 4;
   const position = (row: number): number => words[plan.rowPositions / 4 + row]!;
-  /** Where the cache of a row's sequence holds a head's position 0. */
-  const cacheHead = (cache: number, row: number, head: number): number =>
-    cache + (words[plan.rowSequences / 4 + row]! * kvHeads + head) * plan.contextLength * cachedHeadBytes;
+  const sequence = (row: number): number => words[plan.rowSequences / 4 + row]!;
+  /** Number, among all cached heads, of a key/value head of a row's sequence at a position. */
+  const cached = (row: number, kv: number, at: number): number =>
+    (sequence(row) * kvHeads + kv) * plan.cachePositions + at;
   const cosines = (row: number): number => plan.cosines + (position(row) * headBytes) / 2;
   const sines = (row: number): number => plan.sines + (position(row) * headBytes) / 2;
+
+  /** A query head, ready for the kernels of the cache. */
+  function turnQuery(row: number, head: number, layer: LayerPlan, to: number): void {
+    ropeHead(row, qkvRow(row) + head * headBytes, layer.queryNorm, to);
+    if (int8) k.quantiseQuery(to, headDim);
+  }
 
   /** Norm, if any, and RoPE of one head. @param gain of the norm, 0 without one; @param to may be x */
   function ropeHead(row: number, x: number, gain: number, to: number): void {
@@ -62,21 +71,25 @@ export function createAttention(machine: Machine, share: Share): Attention {
   function storeKey(row: number, kv: number, layer: LayerPlan): void {
     const x = qkvRow(row) + keyOffset + kv * headBytes; // others may read it, and write the same
     ropeHead(row, x, layer.keyNorm, own.normed);
-    const to = cacheHead(layer.keys, row, kv) + position(row) * cachedHeadBytes;
-    k.storeHead(own.normed, headDim, to, +cacheBf16);
+    const number = cached(row, kv, position(row));
+    const to = layer.keys + number * cachedHeadBytes;
+    if (int8) k.storeKeyInt8(own.normed, headDim, to, layer.keyScales + number * 4);
+    else k.storeHead(own.normed, headDim, to, bf16);
   }
 
   function storeValue(row: number, kv: number, layer: LayerPlan): void {
-    const to = cacheHead(layer.values, row, kv) + position(row) * cachedHeadBytes;
-    k.storeHead(qkvRow(row) + valueOffset + kv * headBytes, headDim, to, +cacheBf16);
+    const x = qkvRow(row) + valueOffset + kv * headBytes;
+    const number = cached(row, kv, position(row));
+    if (!int8) k.storeHead(x, headDim, layer.values + number * cachedHeadBytes, bf16);
+    else {
+      const odd = number % 2; // the second of a pair of positions
+      k.storeValueInt8(x, headDim, layer.values + (number - odd) * headDim + odd, layer.valueScales + number * 4);
+    }
   }
 
   function rope(n: number, layer: LayerPlan): void {
     share.each(n, (row) => {
-      for (let head = 0; head < heads; head++) {
-        const x = qkvRow(row) + head * headBytes;
-        ropeHead(row, x, layer.queryNorm, x);
-      }
+      for (let head = 0; head < heads; head++) turnQuery(row, head, layer, qkvRow(row) + head * headBytes);
       for (let kv = 0; kv < kvHeads; kv++) {
         storeKey(row, kv, layer);
         storeValue(row, kv, layer);
@@ -102,13 +115,23 @@ export function createAttention(machine: Machine, share: Share): Attention {
     const first = block * BLOCK;
     const blind = Math.max(0, first - position(run.row)); // rows before the block
     const count = Math.min(BLOCK, position(run.row + blind) + 1 - first);
-    const keys = cacheHead(layer.keys, run.row, kv) + first * cachedHeadBytes;
-    const values = cacheHead(layer.values, run.row, kv) + first * cachedHeadBytes;
+    const number = cached(run.row, kv, first);
+    const keys = layer.keys + number * cachedHeadBytes;
+    const values = layer.values + number * cachedHeadBytes;
     const query = queries + blind * rowBytes + kv * group * headBytes;
     const [rows, to] = [run.rows - blind, partial + blind * recordBytes];
+    if (int8) {
+      const [keyScales, valueScales] = [layer.keyScales + number * 4, layer.valueScales + number * 4];
+      // biome-ignore format: as the kernel has them
+      k.attentionBlockInt8(
+        query, rowBytes, rows, group, keys, keyScales, values, valueScales, count, headDim, scale, own.scores, to,
+        recordBytes,
+      );
+      return;
+    }
     // biome-ignore format: as the kernel has them
     k.attentionBlock(
-      query, rowBytes, rows, group, keys, values, count, headDim, scale, +cacheBf16, own.scores, to, recordBytes,
+      query, rowBytes, rows, group, keys, values, count, headDim, scale, bf16, own.scores, to, recordBytes,
     );
   }
 
@@ -121,7 +144,6 @@ export function createAttention(machine: Machine, share: Share): Attention {
   /** The rows of a pass in runs, so short that every thread finds some of `units` (of one row each) to do. */
   function runsOf(n: number, units: number): Run[] {
     const most = Math.min(RUN_ROWS, Math.max(1, Math.floor(units / (LEAST_UNITS * threads))));
-    const sequence = (row: number): number => words[plan.rowSequences / 4 + row]!;
     const runs: Run[] = [];
     for (let row = 0; row < n; ) {
       let rows = 1;
@@ -143,10 +165,8 @@ export function createAttention(machine: Machine, share: Share): Attention {
     let rowUnits = 0;
     for (let row = 0; row < n; row++) {
       rowUnits += kvHeads * blocksOf(row);
-      for (let head = 0; head < heads; head++) {
-        const to = own.queries + row * queryBytes + head * headBytes;
-        ropeHead(row, qkvRow(row) + head * headBytes, layer.queryNorm, to);
-      }
+      for (let head = 0; head < heads; head++)
+        turnQuery(row, head, layer, own.queries + row * queryBytes + head * headBytes);
       for (let kv = 0; kv < kvHeads; kv++) {
         storeKey(row, kv, layer);
         storeValue(row, kv, layer);

@@ -141,7 +141,7 @@ describe.each([
   });
 });
 
-describe.each(['bf16', 'f32'] as const)('a copied timeline, %s', (kvCache) => {
+describe.each(['bf16', 'f32', 'int8'] as const)('a copied timeline, %s', (kvCache) => {
   const files = syntheticModel(packedCheckpoint({ ...shapeOdd, layers: 3 }));
   const { vocab } = shapeOdd;
   const tokens = someTokens(60, vocab);

@@ -11,6 +11,7 @@ import type { Row } from './pool';
 const exact: Precision = { kvCache: 'f32', lmHead: 'bf16' };
 const small: Precision = { kvCache: 'bf16', lmHead: 'int8' };
 const mixed: Precision = { kvCache: 'bf16', lmHead: 'bf16' };
+const int8Cache: Precision = { kvCache: 'int8', lmHead: 'bf16' };
 const kernels = ['dot32', 'dot16', 'lut8'] as const;
 const kernelsAndThreads = kernels.flatMap((kernel) => [1, 2, 3].map((threads) => ({ kernel, threads })));
 
@@ -52,6 +53,16 @@ const cases: Case[] = [
     name: 'group 2, head 24, SiLU, int8 head',
     shape: { hidden: 96, ffn: 420, layers: 2, heads: 4, kvHeads: 2, vocab: 131, gate: 'silu', seed: 4 },
     precision: { kvCache: 'f32', lmHead: 'int8' },
+  },
+  {
+    name: 'group 4, head 40, int8 cache',
+    shape: { hidden: 320, ffn: 92, layers: 2, heads: 8, kvHeads: 2, vocab: 66, seed: 9 },
+    precision: int8Cache,
+  },
+  {
+    name: 'group 1, head 24, SiLU, int8 cache',
+    shape: { hidden: 72, ffn: 40, layers: 3, heads: 3, kvHeads: 3, vocab: 31, gate: 'silu', seed: 10 },
+    precision: int8Cache,
   },
   {
     name: 'group 6, head 8, ffn 4',
@@ -134,6 +145,7 @@ describe.each(cases)('$name', ({ shape, precision }) => {
 describe.each([
   ['bf16 cache, relu2', { ...shapeOdd, seed: 7 }, small],
   ['f32 cache, SiLU', { ...shapeOdd, gate: 'silu', seed: 8 }, exact],
+  ['int8 cache', { ...shapeOdd, seed: 11 }, int8Cache],
 ] as [string, Shape, Precision][])('contexts over three attention blocks, %s', (_, shape, precision) => {
   const files = syntheticModel(packedCheckpoint(shape));
   const tokens = someTokens(520, shape.vocab);
@@ -161,7 +173,7 @@ describe('the embedded model', () => {
   beforeAll(async () => {
     files = await fetchModel(tinyStories);
     const model = referenceModel(files);
-    right = new Map([exact, small].map((precision) => [precision, answer(model, precision, tokens)]));
+    right = new Map([exact, small, int8Cache].map((precision) => [precision, answer(model, precision, tokens)]));
   });
 
   test.each(kernelsAndThreads)('$kernel, $threads threads', async ({ kernel, threads }) => {

@@ -5,7 +5,7 @@ export { deleteModel, listModels, persistStorage, storageFacts, verifyModel } fr
 export type { ModelConfig } from './config';
 export { type ErrorCode, SternaError } from './errors';
 export { type Features, features } from './features';
-export type { KernelName } from './memory';
+export type { CacheKind, KernelName } from './memory';
 export { type Generation, inspect, load, type Model } from './model';
 export type {
   Answer,

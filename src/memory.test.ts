@@ -118,13 +118,16 @@ function working(plan: MemoryPlan): Region[] {
   const blocks = Math.ceil(plan.contextLength / 256);
   const widest = Math.max(hidden, ffn, heads * plan.headDim);
   const { head } = plan;
-  const cache = plan.sequences * kvHeads * plan.contextLength * plan.headDim * (plan.cacheBf16 ? 2 : 4);
+  const cachedHeads = plan.sequences * kvHeads * plan.cachePositions;
+  const cache = cachedHeads * plan.headDim * { bf16: 2, f32: 4, int8: 1 }[plan.kvCache];
   const { maxRows, smallRows } = plan;
   const headInput = head.kind === 'int8' ? head.paddedHidden * 4 + 16 : hidden * 4;
   return [
     ...plan.layers.flatMap((layer, index): Region[] => [
       [`keys ${index}`, layer.keys, cache],
       [`values ${index}`, layer.values, cache],
+      ...(plan.kvCache === 'int8' ? [[`keyScales ${index}`, layer.keyScales, cachedHeads * 4] as Region] : []),
+      ...(plan.kvCache === 'int8' ? [[`valueScales ${index}`, layer.valueScales, cachedHeads * 4] as Region] : []),
     ]),
     ['hidden', plan.hidden, maxRows * plan.hiddenStride * 4],
     ['qkv', plan.qkv, maxRows * plan.qkvStride * 4],
@@ -142,8 +145,8 @@ function working(plan: MemoryPlan): Region[] {
       [`codes of ${rank}`, own.codes, smallRows * 32768],
       [`records of ${rank}`, own.records, smallRows * plan.recordBytes],
       [`normed of ${rank}`, own.normed, widest * 4],
-      [`scores of ${rank}`, own.scores, (heads / kvHeads) * 1024],
-      [`partials of ${rank}`, own.partials, blocks * plan.partialBytes],
+      [`scores of ${rank}`, own.scores, 8 * (heads / kvHeads) * 1028 + plan.headDim * 16],
+      [`partials of ${rank}`, own.partials, 8 * blocks * plan.partialBytes],
       [`queries of ${rank}`, own.queries, smallRows * heads * plan.headDim * 4],
       [`tables of ${rank}`, own.tables, Math.max(smallRows * widest * 16, 8 * 3904)],
       [`activations of ${rank}`, own.activations, 2 * widest * 16],
@@ -177,11 +180,15 @@ describe.each([
   ['Bonsai, untied', { ...bonsai, lmHead: 'untied' }],
   ['longrope', { ...llama, ropeScaling: { kind: 'longrope', originalPositions: 100, attentionFactor: 1 } }],
 ] as [string, ModelConfig][])('%s', (_, config) => {
-  test.each(['bf16', 'int8'] as const)('nothing lies over anything else, %s', (lmHead) => {
-    const plan = planMemory(config, { ...options, lmHead });
+  test.each([
+    ['bf16', 'bf16'],
+    ['int8', 'int8'],
+    ['int8', 'f32'],
+  ] as const)('nothing lies over anything else, lm_head %s, cache %s', (lmHead, kvCache) => {
+    const plan = planMemory(config, { ...options, lmHead, kvCache });
     expect(overlaps([...loaded(plan), ...working(plan)], plan.bytes)).toEqual([]);
     expect(plan.head === plan.embedding).toBe(config.lmHead === 'tied');
-    const screened = planMemory(config, { ...options, lmHead, screening: true });
+    const screened = planMemory(config, { ...options, lmHead, kvCache, screening: true });
     expect(overlaps([...loaded(screened), ...working(screened)], screened.bytes)).toEqual([]);
     const has = lmHead === 'int8' && !config.ternaryEmbedding;
     expect(screened.screening !== undefined).toBe(has);

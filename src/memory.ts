@@ -40,8 +40,10 @@ export interface LayerPlan {
   up: Matrix; // [ffn, hidden]
   ffnNorm: number; // f32[ffn], ffn_sub_norm; 0 without
   down: Matrix; // [hidden, ffn]
-  keys: number; // bf16 or f32 [sequences, kvHeads, contextLength, headDim]
-  values: number;
+  keys: number; // bf16, f32 or int8 [sequences, kvHeads, cachePositions, headDim]
+  values: number; // the same; of int8, pairs of positions lie element by element: see wasm/attention-int8.ts
+  keyScales: number; // of an int8 cache: f32[sequences, kvHeads, cachePositions]; else 0
+  valueScales: number;
 }
 
 /** A row for each token, as embedding, as lm_head, or as both. bf16: scales and sums unused (0). See wasm/lmhead.ts. */
@@ -80,7 +82,7 @@ export interface ThreadPlan {
   queries: number; // f32[smallRows, heads * headDim]: queries of a small pass after RoPE
   codes: number; // i8[smallRows, CODES_STRIDE], two copies each
   records: number; // recordBytes [smallRows]
-  scores: number; // f32[runRows * group, 256], then f32[4, headDim]: see wasm/attention-float.ts
+  scores: number; // see wasm/attention-int8.ts: f32[runRows * group, 256], f32[4, headDim], f32[runRows * group]
   partials: number; // partial records of every block of one run of rows and one key/value head
   tables: number; // lut8: u8[smallRows, 16 * widest cols]; GEMM: 31 KB
   activations: number; // GEMM: activationBytes() [2]: 16 rows
@@ -104,7 +106,9 @@ export interface MemoryPlan {
   smallRows: number;
   /** Most rows of one pass whose logits can be asked for. */
   logitRows: number;
-  cacheBf16: boolean;
+  kvCache: CacheKind;
+  /** Positions from one head's cache to the next: contextLength, of an int8 cache rounded up. */
+  cachePositions: number;
   /** Elements of a head in memory, padding included: see paddedHeadDim(). */
   headDim: number;
   layers: LayerPlan[];
@@ -161,6 +165,9 @@ const FIRST_FREE = 1024;
 
 /** Bytes between two rows of codes in thread scratch: two copies of at most 16384 columns (wasm/gemv.ts, CODES_COPY). */
 export const CODES_STRIDE = 32768;
+/** Bytes of a cached element. */
+export const CACHE_BYTES = { bf16: 2, f32: 4, int8: 1 } as const;
+export type CacheKind = keyof typeof CACHE_BYTES;
 /** Positions to an attention block (wasm/attention.ts, BLOCK). */
 export const BLOCK = 256;
 /** Rows of one sequence that go through attention together, at most. */
@@ -208,7 +215,7 @@ export interface PlanOptions {
   contextLength: number;
   sequences: number;
   maxRows: number;
-  kvCache: 'bf16' | 'f32';
+  kvCache: CacheKind;
   /** How embedding and lm_head are kept, where they are not ternary. */
   lmHead: 'bf16' | 'int8';
   /** Room to screen the lm_head, if it is int8. Default false. */
@@ -261,6 +268,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
       down: matrix(hidden, ffn),
       keys: 0,
       values: 0,
+      keyScales: 0,
+      valueScales: 0,
     }),
   );
   const matrices = layers.flatMap((l) => [l.query, l.key, l.value, l.output, l.gate, l.up, l.down]);
@@ -299,11 +308,14 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const shares = take(SHARE_SETS * threads * SHARE_BYTES); // zero from the start, so not under what is staged
   // From here on lies what only passes use, and what is written before it is read.
   const staging = top;
-  const cacheBf16 = options.kvCache === 'bf16';
-  const cacheBytes = sequences * kvRows * contextLength * (cacheBf16 ? 2 : 4);
+  const { kvCache } = options;
+  const cachePositions = kvCache === 'int8' ? pad(contextLength, 8) : contextLength;
+  const cachedHeads = sequences * kvHeads * cachePositions;
   for (const layer of layers) {
-    layer.keys = take(cacheBytes);
-    layer.values = take(cacheBytes);
+    layer.keys = take(cachedHeads * headDim * CACHE_BYTES[kvCache]);
+    layer.values = take(cachedHeads * headDim * CACHE_BYTES[kvCache]);
+    layer.keyScales = kvCache === 'int8' ? floats(cachedHeads) : 0;
+    layer.valueScales = kvCache === 'int8' ? floats(cachedHeads) : 0;
   }
 
   const queriesPerKey = heads / kvHeads;
@@ -339,7 +351,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
     maxRows,
     smallRows,
     logitRows,
-    cacheBf16,
+    kvCache,
+    cachePositions,
     headDim,
     layers,
     finalNorm,
@@ -381,7 +394,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
         queries: floats(smallRows * queryRows),
         codes: take(smallRows * CODES_STRIDE),
         records: take(smallRows * recordBytes),
-        scores: floats(runRows * queriesPerKey * BLOCK + 4 * headDim),
+        scores: floats(runRows * queriesPerKey * (BLOCK + 1) + 4 * headDim),
         partials: take(runRows * blocks * partialBytes),
         tables: take(Math.max(kernel === 'lut8' ? smallRows * 16 * widestCols : 0, gemm ? GEMM_TABLES : 0)),
         activations: take(gemm ? 2 * activationBytes(widestCols) : 0),

@@ -2,7 +2,7 @@
 import { type ModelConfig, ternaryWeights } from './config';
 import type { Description } from './describe';
 import { SternaError } from './errors';
-import { type KernelName, type MemoryPlan, type PlanOptions, planMemory } from './memory';
+import { type CacheKind, type KernelName, type MemoryPlan, type PlanOptions, planMemory } from './memory';
 import { type Staging, stagingOf } from './packer';
 import { type Part, partsOf } from './parts';
 import type { LoadRequest } from './protocol';
@@ -27,7 +27,7 @@ export interface CheckedOptions {
   kernel: 'auto' | KernelName;
   contextLength: number | undefined;
   sequences: number;
-  kvCache: 'bf16' | 'f32';
+  kvCache: CacheKind;
   lmHead: 'auto' | 'bf16' | 'int8';
   screening: 'auto' | boolean;
   cache: boolean;
@@ -48,7 +48,7 @@ export function checkOptions(options: Options): CheckedOptions {
     kernel: oneOf('kernel', options.kernel, ['auto', 'dot32', 'dot16', 'lut8'], 'auto'),
     contextLength: options.contextLength,
     sequences: options.sequences ?? 1,
-    kvCache: oneOf('kvCache', options.kvCache, ['bf16', 'f32'], 'bf16'),
+    kvCache: oneOf('kvCache', options.kvCache, ['bf16', 'f32', 'int8'], 'bf16'),
     lmHead: oneOf('lmHead', options.lmHead, ['auto', 'bf16', 'int8'], 'auto'),
     screening: oneOf('screening', options.screening, ['auto', true, false], 'auto'),
     cache: oneOf('cache', options.cache, [true, false], true),

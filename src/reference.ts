@@ -4,6 +4,7 @@
  * formulas are those of docs/model.md. Heads are padded as in memory where a sum of floats depends on it.
  */
 import type { ModelConfig } from './config';
+import type { CacheKind } from './memory';
 
 const f = Math.fround;
 
@@ -200,40 +201,105 @@ export function unpadHead(x: Float32Array, headDim: number): Float32Array {
   return out;
 }
 
-/** Attention of one padded query head over cached keys and values, in blocks of 256 positions. */
+/** What one block of positions gives: o is the sum of the values, weighted by exp(score - m), l that of the weights. */
+interface Block {
+  m: number;
+  l: number;
+  o: Float32Array;
+}
+
+/** Maximum m of the scores, weights exp(s - m) and their sum l. */
+function softmaxOf(scores: number[]): { m: number; l: number; weights: number[] } {
+  const m = Math.max(...scores);
+  const weights = scores.map((s) => expF32(f(s - m)));
+  const lanes = new Float32Array(4);
+  for (const [p, w] of weights.entries()) lanes[p & 3] = lanes[p & 3]! + w;
+  return { m, l: sum4(lanes[0]!, lanes[1]!, lanes[2]!, lanes[3]!), weights };
+}
+
+/** Puts blocks together, in order. */
+function combine(blocks: Block[]): Float32Array {
+  const m = Math.max(...blocks.map((block) => block.m));
+  const out = new Float32Array(blocks[0]!.o.length);
+  let l = 0;
+  for (const [b, block] of blocks.entries()) {
+    const weight = expF32(f(block.m - m));
+    l = f(l + f(weight * block.l));
+    for (const [j, o] of block.o.entries()) out[j] = b === 0 ? o * weight : out[j]! + f(o * weight);
+  }
+  const inverse = f(1 / l);
+  return out.map((v) => v * inverse);
+}
+
+/** 256 positions at a time; the last may be fewer. */
+const inBlocks = <T>(positions: T[]): T[][] =>
+  Array.from({ length: Math.ceil(positions.length / BLOCK) }, (_, b) => positions.slice(b * BLOCK, (b + 1) * BLOCK));
+
+/** Attention of one padded query head over cached keys and values. */
 export function attend(
   query: Float32Array,
   keys: Float32Array[],
   values: Float32Array[],
   headDim = query.length,
 ): Float32Array {
-  const d = query.length;
   const scale = f(1 / Math.sqrt(headDim));
-  const blocks: { m: number; l: number; o: Float32Array }[] = [];
-  for (let first = 0; first < keys.length; first += BLOCK) {
-    const count = Math.min(BLOCK, keys.length - first);
-    const scores = Array.from({ length: count }, (_, p) => f(dot8(query, keys[first + p]!) * scale));
-    const m = Math.max(...scores);
-    const weights = scores.map((s) => expF32(f(s - m)));
-    const lanes = new Float32Array(4);
-    for (const [p, w] of weights.entries()) lanes[p & 3] = lanes[p & 3]! + w;
-    const o = new Float32Array(d);
-    for (const [p, w] of weights.entries()) {
-      const value = values[first + p]!;
-      for (let j = 0; j < d; j++) o[j] = o[j]! + f(value[j]! * w);
-    }
-    blocks.push({ m, l: sum4(lanes[0]!, lanes[1]!, lanes[2]!, lanes[3]!), o });
-  }
-  const m = Math.max(...blocks.map((block) => block.m));
-  const out = new Float32Array(d);
-  let l = 0;
-  for (const [b, block] of blocks.entries()) {
-    const weight = expF32(f(block.m - m));
-    l = f(l + f(weight * block.l));
-    for (let j = 0; j < d; j++) out[j] = b === 0 ? block.o[j]! * weight : out[j]! + f(block.o[j]! * weight);
-  }
-  const inverse = f(1 / l);
-  return out.map((v) => v * inverse);
+  const valueBlocks = inBlocks(values);
+  return combine(
+    inBlocks(keys).map((block, b) => {
+      const { m, l, weights } = softmaxOf(block.map((key) => f(dot8(query, key) * scale)));
+      const o = new Float32Array(query.length);
+      for (const [p, w] of weights.entries()) {
+        const value = valueBlocks[b]![p]!;
+        for (const [j, v] of value.entries()) o[j] = o[j]! + f(v * w);
+      }
+      return { m, l, o };
+    }),
+  );
+}
+
+/** Codes round(x * most / max|x|) and what a code is worth, max|x| / most; zeros where nothing is above 1e-30. */
+function codesOf(x: ArrayLike<number>, most: number): { codes: number[]; scale: number } {
+  const largest = absmax(Float32Array.from(x));
+  const inverse = largest === 0 ? 0 : f(most / largest);
+  const codes = Array.from(x, (v) => Math.max(-most, Math.min(most, roundEven(f(v * inverse)) || 0)));
+  return { codes, scale: f(largest / most) };
+}
+
+/** A cached head of int8: element = code * scale, scale = max|x| / 127. */
+export type Int8Head = ReturnType<typeof codesOf>;
+export const int8Head = (x: Float32Array): Int8Head => codesOf(x, 127);
+
+/**
+ * Attention over cached heads of int8. The query has 15-bit codes; weights, times the scales of the values, have 16-bit
+ * codes with one scale a block. Sums are exact integers.
+ */
+export function attendInt8(
+  query: Float32Array,
+  keys: Int8Head[],
+  values: Int8Head[],
+  headDim = query.length,
+): Float32Array {
+  const q = codesOf(query, 16383);
+  const scale = f(q.scale * f(1 / Math.sqrt(headDim)));
+  const valueBlocks = inBlocks(values);
+  return combine(
+    inBlocks(keys).map((block, b) => {
+      const scores = block.map((key) => {
+        const sum = key.codes.reduce((total, code, i) => total + code * q.codes[i]!, 0);
+        return f(f(sum) * f(key.scale * scale));
+      });
+      const { m, l, weights } = softmaxOf(scores);
+      const w = codesOf(
+        weights.map((weight, p) => (weight > 0 ? f(weight * valueBlocks[b]![p]!.scale) : 0)),
+        32767,
+      );
+      const sums = new Array<number>(query.length).fill(0);
+      for (const [p, code] of w.codes.entries()) {
+        for (const [j, v] of valueBlocks[b]![p]!.codes.entries()) sums[j] = sums[j]! + code * v;
+      }
+      return { m, l, o: Float32Array.from(sums, (sum) => f(sum) * w.scale) };
+    }),
+  );
 }
 
 export function gate(kind: ModelConfig['gate'], g: Float32Array, u: Float32Array): Float32Array {
@@ -296,7 +362,7 @@ function linear(matrix: Linear, x: Float32Array): Float32Array {
 }
 
 /** One timeline: feed tokens one by one, get the final normed state's logits. */
-export function createReference(model: ReferenceModel, options: { kvCache: 'bf16' | 'f32'; lmHead: 'bf16' | 'int8' }) {
+export function createReference(model: ReferenceModel, options: { kvCache: CacheKind; lmHead: 'bf16' | 'int8' }) {
   const { config } = model;
   const { hidden, heads, kvHeads, headDim, rmsNormEps: eps, residualScale } = config;
   // the residual scale is folded into the matrices that add to the residual stream
@@ -305,8 +371,7 @@ export function createReference(model: ReferenceModel, options: { kvCache: 'bf16
     output: scaled(layer.output, residualScale),
     down: scaled(layer.down, residualScale),
   }));
-  const stored = options.kvCache === 'bf16' ? toBf16 : (v: number): number => v;
-  const cache = layers.map(() => ({ keys: newHeads(kvHeads), values: newHeads(kvHeads) }));
+  const caches = layers.map(() => Array.from({ length: kvHeads }, () => openCache(options.kvCache, headDim)));
   const embedding = openTable(model.embedding, hidden, options.lmHead);
   const head = model.head ? openTable(model.head, hidden, options.lmHead) : embedding;
   const turns = ropeTurns(config, model.ropeFactors);
@@ -331,15 +396,14 @@ export function createReference(model: ReferenceModel, options: { kvCache: 'bf16
       h = h.map((v, i) => v + y[i]!);
     };
     for (const [index, layer] of layers.entries()) {
-      const { keys, values } = cache[index]!;
+      const cache = caches[index]!;
       const x = rmsNorm(h, layer.inputNorm, eps);
+      const values = headsOf(linear(layer.value, x));
       for (const [j, key] of headsOf(linear(layer.key, x)).entries())
-        keys[j]!.push(turned(key, layer.keyNorm).map(stored));
-      for (const [j, value] of headsOf(linear(layer.value, x)).entries()) values[j]!.push(padHead(value).map(stored));
-      const attention = headsOf(linear(layer.query, x)).map((query, j) => {
-        const kv = Math.floor(j / (heads / kvHeads));
-        return attend(turned(query, layer.queryNorm), keys[kv]!, values[kv]!, headDim);
-      });
+        cache[j]!.push(turned(key, layer.keyNorm), padHead(values[j]!));
+      const attention = headsOf(linear(layer.query, x)).map((query, j) =>
+        cache[Math.floor(j / (heads / kvHeads))]!.attend(turned(query, layer.queryNorm)),
+      );
       add(linear(layer.output, joinHeads(attention, layer.attentionNorm)));
       const y = rmsNorm(h, layer.ffnInputNorm, eps);
       const m = gate(config.gate, linear(layer.gate, y), linear(layer.up, y));
@@ -373,7 +437,30 @@ function openTable(
   };
 }
 
-const newHeads = (count: number): Float32Array[][] => Array.from({ length: count }, () => []);
+/** The cache of one key/value head; what is pushed and asked are padded heads. */
+function openCache(kind: CacheKind, headDim: number) {
+  if (kind === 'int8') {
+    const keys: Int8Head[] = [];
+    const values: Int8Head[] = [];
+    return {
+      push: (key: Float32Array, value: Float32Array) => {
+        keys.push(int8Head(key));
+        values.push(int8Head(value));
+      },
+      attend: (query: Float32Array) => attendInt8(query, keys, values, headDim),
+    };
+  }
+  const stored = kind === 'bf16' ? (x: Float32Array) => x.map(toBf16) : (x: Float32Array) => x;
+  const keys: Float32Array[] = [];
+  const values: Float32Array[] = [];
+  return {
+    push: (key: Float32Array, value: Float32Array) => {
+      keys.push(stored(key));
+      values.push(stored(value));
+    },
+    attend: (query: Float32Array) => attend(query, keys, values, headDim),
+  };
+}
 
 /** A ternary matrix with a scale for each row and group of columns. */
 export interface GroupedMatrix {

@@ -2,7 +2,7 @@
  * A session is one timeline: the tokens whose keys and values the cache holds. It is handed the full token list each
  * time and reuses the longest common prefix by itself.
  */
-import type { MemoryPlan } from './memory';
+import { CACHE_BYTES, type MemoryPlan, pad } from './memory';
 import type { Pool, Row } from './pool';
 
 export interface Session {
@@ -77,21 +77,22 @@ export async function append(
  * between passes, on one thread: that reads and writes memory once, as fast as the machine can.
  */
 export function copySession(memory: WebAssembly.Memory, plan: MemoryPlan, from: Session, to: Session): void {
-  const { contextLength, headDim, cacheBf16, layers } = plan;
+  const { cachePositions, headDim, kvCache, layers } = plan;
   const { kvHeads } = plan.config;
   const bytes = new Uint8Array(memory.buffer);
-  const positionBytes = headDim * (cacheBf16 ? 2 : 4);
-  const first = commonPrefix(to.tokens, from.tokens) * positionBytes;
-  const end = from.tokens.length * positionBytes;
-  const headBytes = contextLength * positionBytes;
-  for (const { keys, values } of layers) {
-    for (const cache of [keys, values]) {
-      for (let head = 0; head < kvHeads; head++) {
-        const source = cache + (from.sequence * kvHeads + head) * headBytes;
-        const target = cache + (to.sequence * kvHeads + head) * headBytes;
-        bytes.copyWithin(target + first, source + first, source + end);
-      }
+  const together = kvCache === 'int8' ? 2 : 1; // positions whose values cannot be told apart
+  const first = Math.floor(commonPrefix(to.tokens, from.tokens) / together) * together;
+  const end = pad(from.tokens.length, together);
+  const copy = (cache: number, positionBytes: number): void => {
+    for (let head = 0; head < kvHeads; head++) {
+      const source = cache + (from.sequence * kvHeads + head) * cachePositions * positionBytes;
+      const target = cache + (to.sequence * kvHeads + head) * cachePositions * positionBytes;
+      bytes.copyWithin(target + first * positionBytes, source + first * positionBytes, source + end * positionBytes);
     }
+  };
+  for (const { keys, values, keyScales, valueScales } of layers) {
+    for (const cache of [keys, values]) copy(cache, headDim * CACHE_BYTES[kvCache]);
+    if (kvCache === 'int8') for (const scales of [keyScales, valueScales]) copy(scales, 4);
   }
   to.tokens = [...from.tokens];
 }

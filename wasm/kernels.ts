@@ -11,6 +11,7 @@ export { rmsNorm } from './rmsnorm';
 export { ropeTables, rope } from './rope';
 export { attentionCombine } from './attention';
 export { storeHead, attentionBlock } from './attention-float';
+export { storeKeyInt8, storeValueInt8, quantiseQuery, attentionBlockInt8 } from './attention-int8';
 export { gateRelu2, gateSilu } from './ffn';
 export { scale } from './scale';
 export { packBf16, packInt8, readInt8, placeInt8 } from './lmhead';
