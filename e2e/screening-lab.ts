@@ -15,12 +15,11 @@ export function openHead(lab: Lab, rows: Float32Array[]) {
   const table = lab.put(new Uint8Array(paddedVocab * padded));
   const [scales, sums] = [lab.put(new Float32Array(paddedVocab)), lab.put(new Int32Array(paddedVocab))];
   const source = lab.take(pad(width, 8) * 2);
+  const bits = new Uint16Array(width);
   for (const [r, row] of rows.entries()) {
     const halves = new Uint16Array(row.slice().buffer);
-    lab.write(
-      source,
-      halves.filter((_, i) => i % 2 === 1),
-    );
+    for (let i = 0; i < width; i++) bits[i] = halves[2 * i + 1]!;
+    lab.write(source, bits);
     k.packInt8(source, table, r, width, padded, scales, sums);
   }
   const signs = lab.take(6 * n);
@@ -35,7 +34,7 @@ export function openHead(lab: Lab, rows: Float32Array[]) {
   const codes = lab.take(3 * n);
   const screenRecord = lab.take(16);
   const out = lab.take(paddedVocab * 4);
-  const groups = lab.take(count * 8);
+  const groups = lab.take(count * 16);
   const variants = lab.build.relaxed ? [k.screenRows16, k.screenRows32] : [k.screenRows16];
   const exact = [table, input, record, scales, sums] as const;
   const head = {

@@ -1,7 +1,16 @@
 /** The lm_head of one pass on one thread: final norm, and the logits of the rows that want them. */
 import { bitLinear, quantisedRows, quantiseRow } from './bitlinear';
 import type { Machine } from './machine';
-import { BEST, HEAD_ROWS, pad, SCREEN_BEST, SCREEN_GROUP, type ScreenPlan, type TableHead } from './memory';
+import {
+  BEST,
+  HEAD_ROWS,
+  pad,
+  SCREEN_BEST,
+  SCREEN_GROUP,
+  SCREEN_RECORD,
+  type ScreenPlan,
+  type TableHead,
+} from './memory';
 import type { Share } from './share';
 
 /** Bytes of a table to a unit of work, read once for all rows: they stay in the L2 cache. */
@@ -76,7 +85,7 @@ export function createHead(
     const input = (i: number): number => own.headInputs + i * headInputBytes;
     const record = (i: number): number => input(i) + paddedHidden * 4;
     const codes = (i: number): number => own.screenInputs + i * inputBytes;
-    const groups = (i: number): number => screening.groups + i * groupCount * 8;
+    const groups = (i: number): number => screening.groups + i * groupCount * SCREEN_RECORD;
     for (let i = 0; i < count; i++) {
       tableInput('int8', row + i, input(i), paddedHidden);
       const a = input(i) + paddedHidden * 2;

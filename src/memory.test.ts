@@ -78,7 +78,7 @@ const screenRegions = ({ signs, plane, factors, groups }: ScreenPlan): Region[] 
   ['signs', signs, 3 * 512 * 2],
   ['plane', plane, (80 * 512) / 2],
   ['factors', factors, 80 * 8],
-  ['groups', groups, 8 * 3 * 8],
+  ['groups', groups, 8 * 3 * 16],
 ];
 
 /** What the loader writes: weights and tables. */

@@ -71,7 +71,7 @@ export interface ScreenPlan {
   plane: number; // 4 bits [paddedVocab, width], tiles of four rows
   factors: number; // f32[2, paddedVocab], by four
   width: number; // hidden, padded to a multiple of 256
-  groups: number; // {f32, i32}[HEAD_ROWS, groupCount]
+  groups: number; // SCREEN_RECORD bytes [HEAD_ROWS, groupCount]
   groupCount: number; // of SCREEN_GROUP rows; so many of the best logits can be asked for, SCREEN_BEST at most
   inputBytes: number; // of an input of a row: i8[width], i16[width], record
 }
@@ -177,8 +177,9 @@ export const SHARE_SETS = 4;
 export const SHARE_BYTES = 64;
 /** Rows of a table lm_head that go over a piece of it together. */
 export const HEAD_ROWS = 8;
-/** Rows of the lm_head to a record of screening (wasm/screen.ts, GROUP). */
+/** Rows of the lm_head to a record of screening, and its bytes (wasm/screen.ts, GROUP, RECORD). */
 export const SCREEN_GROUP = 32;
+export const SCREEN_RECORD = 16;
 /** Most of the best logits that screening finds: with more, it computes too many rows to pay. */
 export const SCREEN_BEST = 64;
 /** Rows of the lane layout to a unit of work: each unit goes through all tables, block by block. */
@@ -426,7 +427,7 @@ function screenPlan({ paddedVocab, paddedHidden }: TableHead, take: (bytes: numb
     plane: take((paddedVocab * width) / 2),
     factors: take(8 * paddedVocab),
     width,
-    groups: take(HEAD_ROWS * groupCount * 8),
+    groups: take(HEAD_ROWS * groupCount * SCREEN_RECORD),
     groupCount,
     inputBytes: pad(3 * width + 16, 64),
   };

@@ -201,6 +201,7 @@ describe.each(labs)('$name', (lab) => {
         const codes = lab.i8(head.codes, n);
         const [factor, error] = lab.f32(head.screenRecord, 2);
         const minus = lab.i32(head.screenRecord + 8, 1)[0]!;
+        const keys = new Float32Array(paddedVocab).fill(-Infinity);
         const right = Float32Array.from({ length: paddedVocab }, (_, r) => {
           if (r >= vocab) return -Infinity;
           let sum = 0;
@@ -209,17 +210,21 @@ describe.each(labs)('$name', (lab) => {
             sum += codes[i]! * (i & 16 ? byte >> 4 : byte & 15);
           }
           const at = (r >> 2) * 8 + (r & 3);
-          return f(f(f(2 * sum - minus) * f(factors[at]! * factor!)) + f(factors[at + 4]! * error!));
+          const [estimate, bound] = [f(f(2 * sum - minus) * f(factors[at]! * factor!)), f(factors[at + 4]! * error!)];
+          keys[r] = estimate - f(bound / 4);
+          return f(estimate + bound);
         });
         for (const variant of head.variants.keys()) {
           for (const threads of [1, 2, 3]) {
             expect(bitDifference(head.bounds(variant, threads), right), `${vocab} rows`).toBe('');
-            const records = lab.f32(head.groups, count * 2);
-            const rows = lab.i32(head.groups, count * 2);
+            const records = lab.f32(head.groups, count * 4);
+            const rows = lab.i32(head.groups, count * 4);
             for (let g = 0; g < count; g++) {
-              const group = right.slice(g * 32, g * 32 + 32);
-              const most = Math.max(...group);
-              expect([records[2 * g], rows[2 * g + 1]]).toEqual([most, g * 32 + group.indexOf(most)]);
+              const most = Math.max(...right.slice(g * 32, g * 32 + 32));
+              const group = keys.slice(g * 32, g * 32 + 32);
+              const key = Math.max(...group);
+              const got = [...records.slice(4 * g, 4 * g + 2), ...rows.slice(4 * g + 2, 4 * g + 4)];
+              expect(got).toEqual([most, key, g * 32 + group.indexOf(key), 0]);
             }
           }
         }
@@ -250,22 +255,22 @@ describe.each(labs)('$name', (lab) => {
     }
   });
 
-  test('the threshold is the least exact logit of the rows with the best bounds of the best k groups', () => {
+  test('the threshold is the least exact logit of the rows that the best k groups name', () => {
     const head = openHead(lab, bf16Rows(1000, 64, 8));
     head.give(gaussian(64, prng(2)));
     const exact = head.full();
     head.bounds(0);
-    const records = lab.f32(head.groups, head.count * 2);
-    const rows = lab.i32(head.groups, head.count * 2);
-    const order = [...Array(head.count).keys()].sort((a, b) => records[2 * b]! - records[2 * a]! || a - b);
+    const keys = lab.f32(head.groups, head.count * 4).filter((_, i) => i % 4 === 1);
+    const rows = lab.i32(head.groups, head.count * 4).filter((_, i) => i % 4 === 2);
+    const order = [...keys.keys()].sort((a, b) => keys[b]! - keys[a]! || a - b);
     for (const best of [1, 2, 7, head.count]) {
-      const least = Math.min(...order.slice(0, best).map((g) => exact[rows[2 * g + 1]!]!));
+      const least = Math.min(...order.slice(0, best).map((g) => exact[rows[g]!]!));
       expect(head.threshold(best, 0.5)).toBe(f(least - 0.5));
     }
-    // of equal bounds the first, whatever their number
-    lab.write(head.groups, new Float32Array(lab.f32(head.groups, head.count * 2).map((v, i) => (i % 2 ? v : 1))));
+    // of equal ones the first, whatever their number
+    lab.write(head.groups, new Float32Array(lab.f32(head.groups, head.count * 4).map((v, i) => (i % 4 === 1 ? 1 : v))));
     for (const best of [1, 3, 20]) {
-      const least = Math.min(...Array.from({ length: best }, (_, g) => exact[rows[2 * g + 1]!]!));
+      const least = Math.min(...Array.from({ length: best }, (_, g) => exact[rows[g]!]!));
       expect(head.threshold(best, 0)).toBe(least);
     }
     expect(lab.overruns()).toEqual([]);
@@ -305,7 +310,7 @@ describe.each(labs)('$name', (lab) => {
 });
 
 describe.each(headForms)('$name', ({ rows: rowsOf, state }) => {
-  const [vocab, width] = [2000, 320];
+  const [vocab, width] = [2100, 320];
   const penalties = { repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0 };
 
   /** Softmax terms as the sampler's kernel has them, in plain TypeScript. */
@@ -320,11 +325,12 @@ describe.each(headForms)('$name', ({ rows: rowsOf, state }) => {
 
   test.each(labs.slice(0, 2))('$name: the best logits are those of the full pass, and so are the tokens', (lab) => {
     const random = prng(1);
-    const head = openHead(lab, rowsOf(vocab, width, random));
+    const rows = rowsOf(vocab, width, random);
+    const head = openHead(lab, rows);
     let computed = 0;
     const steps = 24;
     for (let step = 0; step < steps; step++) {
-      head.give(state(rowsOf(1, width, random), random));
+      head.give(state(rows, random));
       const full = head.full();
       const bounds = head.bounds(step % head.variants.length);
       // the theory says 1e-15; a bound that a tenth of this few rows break would be no bound

@@ -14,18 +14,18 @@
 //
 // Plane: tiles of four rows; for each 32 elements 16 bytes of each row; low half-bytes elements 0..15, high ones 16..31.
 // Factors, for each four rows: f32[4] s * row scale / 2^23, f32[4] |e| * row scale / 2^22.
-// Groups of 32 rows: f32 largest upper bound, i32 row that has it.
+// Groups of 32 rows have a record: f32 largest bound; f32 largest estimate less two deviations, i32 row that has it; 0.
 import { headInt8 } from './lmhead';
 import { putSigned, ROTATION_GAIN, rotate } from './rotate';
 import { MASK_0F, sumI32 } from './simd';
 
 const GROUP: i32 = 32;
+const RECORD: usize = 16; // bytes of a group's record
 const STEP: f64 = 0.3352;
 const DEVIATIONS: f64 = 8;
 const LEAST_TANGENT: f64 = 0.0625;
 const SPAN: f64 = 258; // (|q'| / cos / |e|)^2 at most: (1 + 16^2) and some
 const ROUNDING: f64 = 1.001;
-const MINUS_INFINITY: f32 = -Infinity;
 
 /**
  * One row of the int8 table (see lmhead.ts) into the plane.
@@ -167,15 +167,6 @@ export function screenActivations(
   store<i32>(record, 15 * sum, 8);
 }
 
-/** Upper bounds of four rows, from <code, b> of each. */
-function bounds(sums: v128, factors: usize, record: usize): v128 {
-  const d = f32x4.convert_i32x4_s(i32x4.sub(i32x4.shl(sums, 1), v128.load32_splat(record, 8)));
-  return f32x4.add(
-    f32x4.mul(d, f32x4.mul(v128.load(factors), v128.load32_splat(record))),
-    f32x4.mul(v128.load(factors, 16), v128.load32_splat(record, 4)),
-  );
-}
-
 /** The sums of the lanes of four vectors. */
 function sums4(a: v128, b: v128, c: v128, d: v128): v128 {
   const x = i32x4.add(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7)),
@@ -183,22 +174,49 @@ function sums4(a: v128, b: v128, c: v128, d: v128): v128 {
   return i32x4.add(i64x2.shuffle(x, y, 0, 2), i64x2.shuffle(x, y, 1, 3));
 }
 
-/** Ends a group: no bound for padding rows, then the record. */
-function putGroup(out: usize, begin: i32, end: i32, vocab: i32, groups: usize): void {
-  let best = begin,
-    most = MINUS_INFINITY;
-  for (let r = begin; r < end; r++) {
-    const at = out + ((<usize>r) << 2);
-    if (r >= vocab) store<f32>(at, MINUS_INFINITY);
-    const bound = load<f32>(at);
-    if (bound > most) {
-      most = bound;
-      best = r;
-    }
+/** Ends a group: bounds in place of the sums <code, b>, none for padding rows, and the record. */
+function putGroup(begin: i32, end: i32, vocab: i32, factors: usize, record: usize, out: usize, groups: usize): void {
+  const scale = v128.load32_splat(record),
+    error = v128.load32_splat(record, 4),
+    offset = v128.load32_splat(record, 8);
+  const none = f32x4.splat(-Infinity),
+    rows = i32x4.splat(vocab),
+    four = i32x4.splat(4),
+    two = f32x4.splat(<f32>(2 / DEVIATIONS));
+  let ids = i32x4.add(i32x4.splat(begin), i32x4(0, 1, 2, 3)),
+    most = none,
+    best = none,
+    bestIds = ids;
+  for (let at = out + ((<usize>begin) << 2), stop = out + ((<usize>end) << 2); at < stop; at += 16) {
+    const d = f32x4.convert_i32x4_s(i32x4.sub(i32x4.shl(v128.load(at), 1), offset)),
+      e = f32x4.mul(v128.load(factors, 16), error),
+      real = i32x4.lt_s(ids, rows);
+    const estimate = f32x4.mul(d, f32x4.mul(v128.load(factors), scale)),
+      bound = v128.bitselect(f32x4.add(estimate, e), none, real);
+    const key = v128.bitselect(f32x4.sub(estimate, f32x4.mul(e, two)), none, real),
+      better = f32x4.gt(key, best);
+    v128.store(at, bound);
+    most = f32x4.pmax(most, bound);
+    best = v128.bitselect(key, best, better);
+    bestIds = v128.bitselect(ids, bestIds, better);
+    ids = i32x4.add(ids, four);
+    factors += 32;
   }
-  const at = groups + ((<usize>begin / GROUP) << 3);
-  store<f32>(at, most);
-  store<i32>(at, best, 4);
+  const at = groups + <usize>(begin / GROUP) * RECORD;
+  const key = mostF32(best),
+    firsts = v128.bitselect(bestIds, i32x4.splat(i32.MAX_VALUE), f32x4.eq(best, f32x4.splat(key)));
+  store<f32>(at, mostF32(most));
+  store<f32>(at, key, 4);
+  const first = i32x4.min_s(firsts, i32x4.shuffle(firsts, firsts, 2, 3, 0, 1));
+  store<i32>(at, min(i32x4.extract_lane(first, 0), i32x4.extract_lane(first, 1)), 8);
+  store<i32>(at, 0, 12);
+}
+
+function mostF32(x: v128): f32 {
+  return max(
+    max(f32x4.extract_lane(x, 0), f32x4.extract_lane(x, 1)),
+    max(f32x4.extract_lane(x, 2), f32x4.extract_lane(x, 3)),
+  );
 }
 
 /**
@@ -221,7 +239,6 @@ export function screenRows16(
 ): void {
   const mf = v128.load(MASK_0F);
   let w = plane + <usize>(rowBegin >> 2) * 2 * <usize>n;
-  factors += (<usize>rowBegin) << 3;
   for (let begin = rowBegin; begin < rowEnd; begin += GROUP) {
     const end = min(begin + GROUP, rowEnd);
     for (let r = begin; r < end; r += 4) {
@@ -265,10 +282,9 @@ export function screenRows16(
         s3 = words(w + 48, codes + n, n);
         w += (<usize>n) << 1;
       }
-      v128.store(out + ((<usize>r) << 2), bounds(sums4(s0, s1, s2, s3), factors, record));
-      factors += 32;
+      v128.store(out + ((<usize>r) << 2), sums4(s0, s1, s2, s3));
     }
-    putGroup(out, begin, end, vocab, groups);
+    putGroup(begin, end, vocab, factors + ((<usize>begin) << 3), record, out, groups);
   }
 }
 
@@ -318,7 +334,6 @@ export function screenRows32(
   if (ASC_FEATURE_RELAXED_SIMD) {
     const mf = v128.load(MASK_0F);
     let w = plane + <usize>(rowBegin >> 2) * 2 * <usize>n;
-    factors += (<usize>rowBegin) << 3;
     for (let begin = rowBegin; begin < rowEnd; begin += GROUP) {
       const end = min(begin + GROUP, rowEnd);
       for (let r = begin; r < end; r += 4) {
@@ -351,17 +366,16 @@ export function screenRows32(
           p += 32;
         } while (p < last);
         const sums = sums4(i32x4.add(s0, t0), i32x4.add(s1, t1), i32x4.add(s2, t2), i32x4.add(s3, t3));
-        v128.store(out + ((<usize>r) << 2), bounds(sums, factors, record));
-        factors += 32;
+        v128.store(out + ((<usize>r) << 2), sums);
       }
-      putGroup(out, begin, end, vocab, groups);
+      putGroup(begin, end, vocab, factors + ((<usize>begin) << 3), record, out, groups);
     }
   } else unreachable();
 }
 
 /**
- * A logit that k rows reach: the least exact one of the rows with the largest bound in the k groups whose bounds are
- * the largest (of equal ones the first), less `slack`. NaN if a logit is.
+ * A logit that k rows reach: the least exact one of the rows that the records of k groups name, those with the largest
+ * estimates (of equal ones the first), less `slack`. NaN if a logit is.
  * @param count groups, at least k; @param k at least 1; @param scratch f32[k] | i32[k] | f32[4]; the rest as headInt8()
  */
 export function screenThreshold(
@@ -380,17 +394,17 @@ export function screenThreshold(
   const rows = scratch + ((<usize>k) << 2),
     logits = rows + ((<usize>k) << 2);
   for (let i = 0; i < count; i++) {
-    const at = groups + ((<usize>i) << 3),
-      bound = load<f32>(at);
+    const at = groups + <usize>i * RECORD,
+      key = load<f32>(at, 4);
     let place = min(i, k); // of those found so far; the k-th falls out
-    while (place > 0 && bound > load<f32>(scratch + ((<usize>place - 1) << 2))) place--;
+    while (place > 0 && key > load<f32>(scratch + ((<usize>place - 1) << 2))) place--;
     if (place == k) continue;
     const tail = (<usize>(min(i, k - 1) - place)) << 2,
       to = (<usize>place) << 2;
     memory.copy(scratch + to + 4, scratch + to, tail);
     memory.copy(rows + to + 4, rows + to, tail);
-    store<f32>(scratch + to, bound);
-    store<i32>(rows + to, load<i32>(at, 4));
+    store<f32>(scratch + to, key);
+    store<i32>(rows + to, load<i32>(at, 8));
   }
   let least: f32 = Infinity;
   for (let i = 0; i < k; i++) {
@@ -422,11 +436,11 @@ export function screenPick(
   out: usize,
 ): i32 {
   const least = f32x4.splat(threshold),
-    none = f32x4.splat(MINUS_INFINITY);
+    none = f32x4.splat(-Infinity);
   let picked = 0;
   for (let begin = rowBegin; begin < rowEnd; begin += GROUP) {
     const end = min(begin + GROUP, rowEnd),
-      below = load<f32>(groups + ((<usize>begin / GROUP) << 3)) < threshold;
+      below = load<f32>(groups + <usize>(begin / GROUP) * RECORD) < threshold;
     for (let r = begin; r < end; r += 4) {
       const at = out + ((<usize>r) << 2);
       if (below || v128.all_true<i32>(f32x4.lt(v128.load(at), least))) v128.store(at, none);

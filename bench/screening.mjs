@@ -1,0 +1,64 @@
+// The screening of the lm_head against the full pass, in headless Chromium: over many steps of hard heads and of the
+// embedded model, the best logits must be the same. Prints how many rows were computed for them.
+//   node bench/screening.mjs [--steps 100000] [--large 200]   large: steps with 128256 rows of 2560
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { ensureBrowser, ensureDependencies, ensureKernels, root, say } from '../scripts/setup.mjs';
+
+const { values } = parseArgs({
+  options: { steps: { type: 'string', default: '100000' }, large: { type: 'string', default: '200' } },
+});
+const FORMS = 8;
+const LARGE = 7;
+/** Rows, width; each form takes these by turns. */
+const SIZES = [
+  [8192, 512],
+  [16384, 640],
+  [4099, 1000],
+];
+
+ensureDependencies();
+await ensureBrowser();
+await ensureKernels();
+const { chromium } = await import('playwright');
+const { createServer } = await import('vite');
+const { systemBrowser } = await import('../scripts/browsers.mjs');
+const server = await createServer({
+  configFile: fileURLToPath(new URL('../vite.config.ts', import.meta.url)),
+  server: { port: 0, hmr: false },
+  logLevel: 'error',
+});
+await server.listen();
+const browser = await chromium.launch({ executablePath: systemBrowser('chromium') });
+
+/** One trial in a page of its own, so that its memory is free afterwards. */
+async function trial(name, args) {
+  const page = await browser.newPage();
+  page.on('console', (message) => message.type() === 'error' && console.error(message.text()));
+  await page.goto(`${server.resolvedUrls.local[0]}lab.html`);
+  const result = await page.evaluate(
+    async ([url, call, given]) => (await import(url))[call](...given),
+    [`/@fs${root}bench/screening.ts`.replace('//', '/'), name, args],
+  );
+  await page.close();
+  const { what, steps, wrong, forOne, forForty } = result;
+  say(
+    `${what}: ${steps} steps, ${wrong} wrong; rows for the best ${forOne.mean} (most ${forOne.most}), for the best 40 ${forForty.mean} (most ${forForty.most})`,
+  );
+  return result;
+}
+
+const share = Math.ceil(Number(values.steps) / (FORMS + 1));
+const results = [await trial('tryEmbedded', [share, 1])];
+for (let form = 0; form < FORMS; form++) {
+  const part = Math.ceil(share / SIZES.length);
+  for (const [index, [vocab, width]] of SIZES.entries()) {
+    results.push(await trial('tryForm', [form, vocab, width, part, 100 * form + index]));
+  }
+}
+if (Number(values.large) > 0) results.push(await trial('tryForm', [LARGE, 128_256, 2560, Number(values.large), 1]));
+const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+say(`${sum('steps')} steps, ${sum('wrong')} wrong`);
+await browser.close();
+await server.close();
+process.exit(sum('wrong') === 0 ? 0 : 1);
