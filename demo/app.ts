@@ -168,7 +168,7 @@ class App extends LitElement {
           .loaded=${engine}
           .info=${model?.info}
           @change-sampling=${({ detail }: CustomEvent<Sampling>) => this.#chats.configure({ sampling: detail })}
-          @change-engine=${({ detail }: CustomEvent<Engine>) => this.#chats.configure({ engine: detail })}
+          @change-engine=${({ detail }: CustomEvent<Engine>) => this.#chats.configureEngine(detail)}
           @reload=${() => this.#load()}
         ></sterna-settings>
         <sterna-chooser

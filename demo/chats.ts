@@ -72,6 +72,10 @@ export class Chats {
     writeSettings(settings);
   }
 
+  configureEngine(change: Engine): void {
+    this.configure({ engine: { ...this.conversation.chat.settings.engine, ...change } });
+  }
+
   async rename(id: string, title: string): Promise<void> {
     if (id === this.conversation.chat.id) this.conversation.rename(title);
     await this.history.rename(id, title);

@@ -30,7 +30,8 @@ const running = (info: ModelInfo): string =>
   `Runs now: ${plural(info.threads, 'thread')}, ${info.kernel}, ${count(info.contextLength)} tokens of context.`;
 
 export interface EngineActions {
-  change: (engine: Engine) => void;
+  /** Only what has changed. */
+  change: (change: Engine) => void;
   reload: () => void;
 }
 
@@ -55,9 +56,9 @@ export function engineFields(
         step="1"
         placeholder="auto"
         .value=${String(engine[key] ?? '')}
-        @change=${({ target }: Event) => {
+        @input=${({ target }: Event) => {
           const { value, valueAsNumber, validity } = target as HTMLInputElement;
-          if (validity.valid) change({ ...engine, [key]: value === '' ? undefined : valueAsNumber });
+          if (validity.valid) change({ [key]: value === '' ? undefined : valueAsNumber });
         }}
       />
       <p class="hint" id="setting-${key}-hint">${hint}</p>
@@ -78,7 +79,7 @@ export function engineFields(
           aria-describedby="setting-kernel-hint"
           @change=${({ target }: Event) => {
             const { value } = target as HTMLSelectElement;
-            change({ ...engine, kernel: (value || undefined) as KernelName | undefined });
+            change({ kernel: (value || undefined) as KernelName | undefined });
           }}
         >
           <option value="" ?selected=${!engine.kernel}>fastest</option>

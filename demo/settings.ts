@@ -5,8 +5,8 @@ import { icons } from './mark';
 import { fallback, type NumberSetting, numberSettings, type Sampling } from './sampling';
 
 /**
- * The panel of the settings of a chat. Events, on every valid change: `change-sampling`, `change-engine` (CustomEvents
- * with the new settings); `reload` when the model is to be loaded again with them.
+ * The panel of the settings of a chat. Events, on every valid change: `change-sampling` (CustomEvent with the new
+ * settings), `change-engine` (CustomEvent with what has changed); `reload` when the model is to be loaded again with them.
  */
 export class Settings extends LitElement {
   static override properties = {
@@ -129,7 +129,9 @@ export class Settings extends LitElement {
 
   async #reset(): Promise<void> {
     this.#emit({});
-    this.dispatchEvent(new CustomEvent('change-engine', { detail: {} }));
+    this.dispatchEvent(
+      new CustomEvent('change-engine', { detail: { contextLength: undefined, threads: undefined, kernel: undefined } }),
+    );
     await this.updateComplete;
     this.#restore();
   }
