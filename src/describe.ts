@@ -9,6 +9,7 @@ import { templateOf } from './chat-template';
 import { generationDefaults, type ModelConfig, parseConfig } from './config';
 import type { ByteSource } from './download';
 import { SternaError } from './errors';
+import { free } from './free';
 import { checkSplits, type GgufHeader, parseGguf } from './gguf';
 import { configFromGguf, hasInterleavedHeads } from './gguf-config';
 import { templateFromGguf, textFromGguf } from './gguf-text';
@@ -18,6 +19,7 @@ import type { Report } from './progress';
 import type { GenerateOptions } from './protocol';
 import { headerEnd, parseHeader } from './safetensors';
 import type { WeightFile } from './tensors';
+import { withVocabulary } from './tokenizer-file';
 import { chooseWeights, shardsOf } from './weight-files';
 
 export interface Description {
@@ -41,6 +43,7 @@ export interface Description {
 
 /** Tokenizer and template, as the files have them. */
 export interface TextFiles {
+  /** tokenizer.json, of `withVocabulary`. */
   tokenizer: unknown;
   config: unknown;
   template?: string;
@@ -50,7 +53,7 @@ export interface Described {
   description: Description;
   text: TextFiles | undefined;
   /** The first bytes of each weight file, up to its data. */
-  heads: Uint8Array[];
+  heads: Uint8Array<ArrayBuffer>[];
 }
 
 /** Read at first; a longer header is read again, whole. */
@@ -128,7 +131,7 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
     if (await hasSeveralScales(source, probed, signal)) config.group = 128;
   }
   const inFile = textFromGguf(metadata, config.vocab, paths[0]!);
-  const ofFile = 'json' in inFile ? { tokenizer: inFile.json, config: inFile.config } : undefined;
+  const ofFile = 'json' in inFile ? { tokenizer: withVocabulary(inFile.json), config: inFile.config } : undefined;
   const found = (await readText(origin, report)) ?? ofFile;
   const template = templateFromGguf(metadata);
   const text = found && { ...(template === undefined ? {} : { template }), ...found };
@@ -154,9 +157,9 @@ async function describeGguf(origin: Origin, paths: string[], signal: AbortSignal
 async function readHeaders(
   origin: Origin,
   paths: string[],
-  read: (source: ByteSource) => Promise<{ head: Uint8Array; tensors: WeightFile['tensors'] }>,
-): Promise<{ files: WeightFile[]; heads: Uint8Array[] }> {
-  const [files, heads]: [WeightFile[], Uint8Array[]] = [[], []];
+  read: (source: ByteSource) => Promise<{ head: Uint8Array<ArrayBuffer>; tensors: WeightFile['tensors'] }>,
+): Promise<{ files: WeightFile[]; heads: Uint8Array<ArrayBuffer>[] }> {
+  const [files, heads]: [WeightFile[], Uint8Array<ArrayBuffer>[]] = [[], []];
   for (const path of paths) {
     const source = await required(origin, path, origin.open(path));
     const { head, tensors } = await read(source);
@@ -174,8 +177,8 @@ async function readHead(
   first: number,
   signal: AbortSignal,
   needs: (bytes: Uint8Array) => number,
-): Promise<Uint8Array> {
-  let bytes: Uint8Array = await source.read(0, Math.min(first, source.size), signal);
+): Promise<Uint8Array<ArrayBuffer>> {
+  let bytes: Uint8Array<ArrayBuffer> = await source.read(0, Math.min(first, source.size), signal);
   for (;;) {
     const wanted = needs(bytes);
     if (wanted <= bytes.length) return bytes;
@@ -185,6 +188,7 @@ async function readHead(
     const joined = new Uint8Array(to);
     joined.set(bytes);
     joined.set(more, bytes.length);
+    for (const part of [bytes, more]) free(part);
     bytes = joined;
   }
 }
@@ -196,7 +200,7 @@ async function readText(origin: Origin, report: Report): Promise<TextFiles | und
   if (tokenizer === undefined) return undefined;
   const config = await origin.json('tokenizer_config.json');
   const template = await readTemplate(origin, config);
-  return { tokenizer, config, ...(template === undefined ? {} : { template }) };
+  return { tokenizer: withVocabulary(tokenizer), config, ...(template === undefined ? {} : { template }) };
 }
 
 /** Where nothing can be listed, chat_template.jinja is asked for only if `config` has no template: few models have it. */

@@ -37,8 +37,13 @@ export interface RemoteFile extends Call {
 
 /** Bytes asked for in one request. */
 const RANGE_BYTES = 8 * 2 ** 20;
-/** Ranges read at once; together with what the receiver holds they are the heap that a download takes. */
+/** Ranges read at once. */
 const AHEAD = 3;
+/**
+ * Of each range so much is kept for the receiver, then the line has to wait: together with what the receiver holds this is
+ * the heap that a download takes. Half a range: what the others may not send meanwhile, the first one can.
+ */
+const KEPT_BYTES = RANGE_BYTES / 2;
 
 /** A file on a server as a source. Nothing is asked for before the first `read` or `stream`. */
 export function remoteSource(remote: RemoteFile): ByteSource {
@@ -93,7 +98,7 @@ async function* streamRanges(remote: RemoteFile, from: number, to: number, signa
   }
 }
 
-/** A queue of a whole range that fills itself. (One byte more than the range, so that it also reads the end.) */
+/** A queue that fills itself. */
 function readInto(pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>): ReadableStream<Uint8Array<ArrayBuffer>> {
   const fill: UnderlyingDefaultSource<Uint8Array<ArrayBuffer>> = {
     async pull(queue) {
@@ -105,7 +110,7 @@ function readInto(pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>): ReadableStre
       await pieces.return(undefined);
     },
   };
-  return new ReadableStream(fill, new ByteLengthQueuingStrategy({ highWaterMark: RANGE_BYTES + 1 }));
+  return new ReadableStream(fill, new ByteLengthQueuingStrategy({ highWaterMark: KEPT_BYTES }));
 }
 
 /** One range, asked for again from the byte that is missing whenever the transfer fails. */

@@ -7,6 +7,7 @@ import { countParameters } from './config';
 import { type Described, type Description, describe, type TextFiles, textVersionOf, versionOf } from './describe';
 import { stopTokensOf } from './end-of-turn';
 import { type ErrorCode, SternaError } from './errors';
+import { free } from './free';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
 import { ABORT, createMemory, REQUEST } from './memory';
@@ -151,11 +152,13 @@ export async function loadModel(
   const report = createReport(onProgress);
   const sharingHere = sharing();
   const { shared } = sharingHere;
+  const choosing = chooseKernel(checked.kernel, shared);
+  choosing.catch(() => {}); // told below, after what is wrong with the source
   const found = await findModel(source, checked.cache, report, signal);
   const { description } = found;
   const { config } = description;
   const { threads, threadsReason } = threadCount(checked.threads, config, sharingHere);
-  const choice = await chooseKernel(checked.kernel, shared);
+  const choice = await choosing;
   signal.throwIfAborted();
   const tokenizer = found.text && createTokenizer(found.text.tokenizer, found.text.config);
   const chatTemplate = found.text?.template;
@@ -278,9 +281,10 @@ async function fillFrom(
   const renews = stored !== undefined && found.heads !== undefined && !(await hasTexts(store!, stored, found));
   if (!alone && (renews || (stored && exactBytesMissing(stored, exact) > 0))) return undefined;
   if (renews) await renew(store!, stored, found);
-  const bytes = storedSize(parts) + storedSize(exact) + (stored?.text?.bytes ?? storedTextSize(found.text));
+  const textJson = found.text && !stored?.text ? JSON.stringify(found.text) : undefined;
+  const bytes = storedSize(parts) + storedSize(exact) + (stored?.text?.bytes ?? utf8Size(textJson));
   if (store && bytes > (stored?.bytes ?? 0)) await store.needRoom(bytes - (stored?.bytes ?? 0), description.name);
-  const model = stored ?? (store && (await begin(loading, store, bytes, tables)));
+  const model = stored ?? (store && (await begin(loading, store, bytes, tables, textJson)));
   const kept = store && model && { store, model };
   if (alone) found.text = undefined; // it is in the store and in the tokenizer: 30 MB of heap for Llama 3
   const order = options.i2sOrder === 'auto' ? (model?.description as KeptDescription)?.i2sOrder : options.i2sOrder;
@@ -293,6 +297,7 @@ async function fillFrom(
   const told = exact.length > 0 ? (row: Uint8Array) => void int8Rows.update(row) : undefined;
   const packer = createPacker(kernels, memory, plan, parts, staging, names, order ?? 'x86', told);
   const heads = [...(found.heads ?? [])];
+  if (alone) found.heads = undefined; // 10 MB of a GGUF file, let go when it is packed
   const filling: Filling = { description, heads, packer, origin, kept, alone, signal, report, times };
   const fromStore = model?.complete === true;
   if (!(await restoreWeights(filling))) return undefined;
@@ -342,8 +347,14 @@ async function renew(store: Store, stored: StoredModel, { description, text }: F
 }
 
 /** Bytes of the tokenizer files in the store. */
-export const storedTextSize = (text: TextFiles | undefined): number =>
-  text ? new TextEncoder().encode(JSON.stringify(text)).length : 0;
+export const storedTextSize = (text: TextFiles | undefined): number => utf8Size(text && JSON.stringify(text));
+
+function utf8Size(text = ''): number {
+  const bytes = new TextEncoder().encode(text);
+  const { length } = bytes;
+  free(bytes);
+  return length;
+}
 
 /** Begins to keep a model. */
 async function begin(
@@ -351,9 +362,9 @@ async function begin(
   store: Store,
   expectedBytes: number,
   tables: 'bf16' | 'int8',
+  textJson: string | undefined,
 ): Promise<StoredModel> {
-  const { key, description, text } = found;
-  const textJson = text && JSON.stringify(text);
+  const { key, description } = found;
   const { version, name } = description;
   const state: Resume = { file: 0, offset: 0 };
   const kept: KeptDescription = { ...description, tables };

@@ -13,6 +13,9 @@ const TINY = 1e-30;
 /** Angles must stay within what the kernels' sine takes. */
 const [LEAST_ROPE_FACTOR, MOST_ROPE_FACTOR] = [0.1, 1e6];
 
+/** So many bytes of small units are copied at once: with a view for each there would be a hundred MB of garbage. */
+const COPY_BYTES = 2 ** 17;
+
 /** Where the packer works, as offsets from plan.staging. */
 export interface Staging extends Desk {
   bytes: number;
@@ -31,7 +34,7 @@ export function stagingOf(parts: Part[], recordBytes: number): Staging {
     if (place.kind === 'ternary') return Math.max(rows * cols, place.matrix.paddedCols);
     return place.kind === 'table' ? 4 * place.table.paddedHidden + 128 : 0;
   };
-  const unit = take(0, ({ unitBytes }) => unitBytes);
+  const unit = take(COPY_BYTES, ({ unitBytes }) => unitBytes);
   // the last unit of a record is what makes it full
   const stored = take(0, ({ storedBytes }) => recordBytes + storedBytes);
   const at = { unit, stored, codes: take(0, codes), spare: take(0, codes), row: take(0, ({ cols }) => cols * 4) };
@@ -87,7 +90,9 @@ export function createPacker(
     spare: place('spare'),
     row: place('row'),
   };
+  const unitAt = desk.unit;
   const half = config.headDim / 2;
+  let stored = bytes.subarray(desk.stored, desk.stored);
 
   const fail: Fail = (part, what, got, expected, code = 'bad-file') =>
     new SternaError(code, `${what} in tensor ${part.name}`, { file: files[part.file] ?? '', got, expected });
@@ -263,16 +268,29 @@ export function createPacker(
         const part = here();
         const rest = chunk.length - used;
         const gap = part ? part.begin + unit * part.unitBytes + filled - offset : rest;
-        const piece = chunk.subarray(used, used + (part && gap === 0 ? part.unitBytes - filled : Math.min(gap, rest)));
-        used += piece.length;
-        offset += piece.length;
-        if (!part || gap > 0) continue;
-        bytes.set(piece, desk.unit + filled);
-        filled += piece.length;
-        if (filled < part.unitBytes) break;
-        takeUnit(part);
-        advance(part);
-        if (done(bytes.subarray(desk.stored, desk.stored + part.storedBytes))) break;
+        if (!part || gap > 0) {
+          used += Math.min(gap, rest);
+          offset += Math.min(gap, rest);
+          continue;
+        }
+        const { unitBytes, units, storedBytes } = part;
+        const count = Math.max(1, Math.min(units - unit, Math.floor(COPY_BYTES / unitBytes)));
+        const piece = chunk.subarray(used, used + count * unitBytes - filled);
+        bytes.set(piece, unitAt + filled);
+        const end = unitAt + filled + piece.length;
+        for (desk.unit = unitAt; end - desk.unit >= unitBytes; desk.unit += unitBytes) {
+          used += unitBytes - filled;
+          offset += unitBytes - filled;
+          takeUnit(part);
+          advance(part);
+          if (stored.length !== storedBytes) stored = bytes.subarray(desk.stored, desk.stored + storedBytes);
+          if (done(stored)) return used;
+        }
+        const left = end - desk.unit - filled;
+        bytes.copyWithin(unitAt, desk.unit, end);
+        used += left;
+        offset += left;
+        filled += left;
       }
       return used;
     },

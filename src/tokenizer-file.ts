@@ -5,11 +5,15 @@
 import { SternaError } from './errors';
 import { isObject, type Json } from './json';
 import type { SpecialToken } from './tokenizer';
+import { isVocabulary, type Merge, type Vocabulary, vocabularyOf } from './vocabulary';
 
 /** What is read of tokenizer.json; the rest is for the library. */
 export interface TokenizerFile {
   added_tokens: (SpecialToken & { special: boolean })[];
   decoder: Json;
+  /** Without its vocabulary and merges, which are in `vocabulary`. */
+  model: Json & { unk_token: string | null };
+  vocabulary: Vocabulary;
   [part: string]: unknown;
 }
 
@@ -28,12 +32,27 @@ export const kindOf = (value: unknown) => (Array.isArray(value) ? 'array' : valu
 const isId = (value: unknown) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < mostIds;
 const isAddedToken = (value: unknown): value is Json & { id: number; content: string } =>
   isObject(value) && isId(value.id) && typeof value.content === 'string' && value.content !== '';
-const isMerge = (value: unknown) =>
+const isMerge = (value: unknown): value is Merge =>
   typeof value === 'string' ||
   (Array.isArray(value) && value.length === 2 && value.every((x) => typeof x === 'string'));
 
+const isVocab = (value: unknown): value is Record<string, number> =>
+  isObject(value) && Object.values(value).every(isId);
+const areMerges = (value: unknown): value is Merge[] => Array.isArray(value) && value.every(isMerge);
+
 /**
- * Checks a parsed tokenizer.json, `file` its name in errors. What is left out is there in the result, as null or empty.
+ * A parsed tokenizer.json with `model.vocabulary` in place of `model.vocab` and `model.merges`: smaller, and much quicker
+ * to read back. What has not the shape for that is given back as it is; `checkTokenizerFile` refuses it.
+ */
+export function withVocabulary(json: unknown): unknown {
+  if (!isObject(json) || !isObject(json.model)) return json;
+  const { vocab, merges, ...model } = json.model;
+  if (!isVocab(vocab) || !areMerges(merges)) return json;
+  return { ...json, model: { ...model, vocabulary: vocabularyOf(vocab, merges) } };
+}
+
+/**
+ * Checks a parsed tokenizer.json, also one of `withVocabulary`, `file` its name in errors. What is left out is there in the result, as null or empty.
  * @throws SternaError `bad-file` for another shape, `unsupported` for another kind of tokenizer, or one that may take
  * without end
  */
@@ -52,11 +71,14 @@ export function checkTokenizerFile(json: unknown, file: string): TokenizerFile {
   const pieces = isObject(decoder) && decoder.type === 'Sequence' && (model as Json).byte_fallback === true;
   if (!pieces) only('decoder.type', decoder, 'ByteLevel');
   else checkPieceDecoder(decoder, file);
-  const { vocab, merges, unk_token: unknown } = model as Json;
+  const { vocab, merges, unk_token: unknown, vocabulary: kept, ...others } = model as Json;
   const ids = `whole numbers from 0 to ${mostIds - 1}`;
-  need(isObject(vocab), 'model.vocab', 'an object', vocab);
-  need(Object.values(vocab as Json).every(isId), 'model.vocab', ids, 'something else');
-  need(Array.isArray(merges) && merges.every(isMerge), 'model.merges', 'an array of pairs', merges);
+  const packed = vocab === undefined && isVocabulary(kept, isId) ? kept : undefined;
+  if (!packed) {
+    need(isObject(vocab), 'model.vocab', 'an object', vocab);
+    need(isVocab(vocab), 'model.vocab', ids, 'something else');
+    need(areMerges(merges), 'model.merges', 'an array of pairs', merges);
+  }
   need(Array.isArray(added_tokens) && added_tokens.every(isAddedToken), 'added_tokens', '{id, content}s', added_tokens);
   const added = (added_tokens as (Json & SpecialToken)[]).map((token) => ({
     ...token,
@@ -71,14 +93,16 @@ export function checkTokenizerFile(json: unknown, file: string): TokenizerFile {
     throw unbounded('normalizer', 'texts that grow', `at most ${mostGrowth} times as long`, file);
   }
   // an unknown token that is none would be an id that is none
-  const known = typeof unknown === 'string' && (Object.hasOwn(vocab as Json, unknown) || hasContent(added, unknown));
+  const vocabulary = packed ?? vocabularyOf(vocab as Record<string, number>, merges as Merge[]);
+  const known = typeof unknown === 'string' && (vocabulary.texts.includes(unknown) || hasContent(added, unknown));
   return {
     post_processor: null,
     ...rest,
     normalizer,
     pre_tokenizer,
     decoder: decoder as Json,
-    model: { ...(model as Json), unk_token: known ? unknown : null },
+    model: { ...others, unk_token: known ? unknown : null },
+    vocabulary,
     added_tokens: added,
   };
 }

@@ -2,10 +2,11 @@
  * Text <-> token ids, around `@huggingface/tokenizers`, for BPE vocabularies of bytes (Llama 3, GPT-2, NeoX, Qwen) and
  * those of SentencePiece that fall back to bytes (Llama 2, MiniCPM).
  */
-import { Tokenizer as Library } from '@huggingface/tokenizers';
+import { type BPE, Tokenizer as Library } from '@huggingface/tokenizers';
 import { SternaError } from './errors';
 import { isObject, type Json } from './json';
-import { checkTokenizerFile, kindOf } from './tokenizer-file';
+import { checkTokenizerFile, kindOf, type TokenizerFile } from './tokenizer-file';
+import { mergeRanks, tokenTables } from './vocabulary';
 
 /** A control token: its text in a prompt may mean the token, never the letters, and it has no text in an answer. */
 export interface SpecialToken {
@@ -79,7 +80,41 @@ function tokenName(config: unknown, key: string, file: string): string | undefin
 }
 
 /**
- * A tokenizer from the parsed tokenizer.json and tokenizer_config.json (undefined if the model has none; then there
+ * Gives the library's empty model its tokens, and its ranks of merges another form: its own are a text for each merge,
+ * half of the time and of the memory that it takes.
+ */
+function fillModel(model: BPE, { vocabulary, added_tokens }: TokenizerFile): void {
+  const { idOf, textOf } = tokenTables(vocabulary);
+  const unknown = model.unk_token === undefined ? undefined : idOf.get(model.unk_token);
+  for (const { content, id } of added_tokens) {
+    idOf.set(content, id);
+    textOf[id] = content;
+  }
+  const rankOf = mergeRanks(vocabulary);
+  /** What the library's own does (0.2.0): a node goes into the queue if its text and the next one's have a merge. */
+  const add_node = (queue: Queue, node: Node): void => {
+    const rank = rankOf(node.token, node.next.token);
+    if (rank === undefined) return;
+    node.score = rank + node.bias;
+    queue.push(node);
+  };
+  Object.assign(model, { tokens_to_ids: idOf, vocab: textOf, unk_token_id: unknown, add_node });
+}
+
+/** A part of a word, as the library's BPE has it. */
+interface Node {
+  token: string;
+  next: Node;
+  bias: number;
+  score?: number;
+}
+
+interface Queue {
+  push(node: Node): void;
+}
+
+/**
+ * A tokenizer from the parsed tokenizer.json, as it is or of `withVocabulary`, and tokenizer_config.json (undefined if the model has none; then there
  * is no BOS and no EOS). `files` are the names for error messages.
  * Throws `bad-file` if a file has not the expected shape, `unsupported` if it is not a BPE of the kinds above or has a
  * part that the library does not know.
@@ -97,23 +132,22 @@ export function createTokenizer(
       got: kindOf(config),
     });
   }
-  // `parsing` reads special tokens; `plain` does not know them, but shares the vocabulary (50 MB for Llama 3). Both
-  // read added tokens that are not special (runs of spaces in NeoX, <think> in Qwen), as Hugging Face always does.
+  // `parsing` reads special tokens; `plain` does not know them, but shares the vocabulary. Both read added tokens that
+  // are not special (runs of spaces in NeoX, <think> in Qwen), as Hugging Face always does.
   let parsing: Library;
   let plain: Library;
   let first: number | undefined;
   try {
     const options = { clean_up_tokenization_spaces: false };
+    const { vocabulary: _, ...steps } = file;
     const ordinary = file.added_tokens.filter((token) => !token.special);
-    const empty = { type: 'BPE', vocab: {}, merges: [] };
-    parsing = new Library(file, options);
-    plain = new Library({ ...file, added_tokens: ordinary, model: empty, post_processor: null }, options);
+    const model = { ...file.model, vocab: {}, merges: [] };
+    parsing = new Library({ ...steps, model }, options);
+    plain = new Library({ ...steps, added_tokens: ordinary, model, post_processor: null }, options);
+    fillModel(parsing.model as BPE, file);
     plain.model = parsing.model;
     first = parsing.encode('').ids[0];
     parsing.post_processor = null;
-    // The library made its own tables of these, and keeps them all the same: half of the memory that it takes.
-    Object.assign(file.model as object, { vocab: {}, merges: [] });
-    Object.assign(parsing.model ?? {}, { merges: [] });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new SternaError('unsupported', `the tokenizer library refused it: ${reason}`, { file: files.tokenizer });

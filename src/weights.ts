@@ -33,7 +33,7 @@ export interface Resume {
 export interface Filling {
   description: Description;
   /** The first bytes of each weight file, where they have just been read. */
-  heads: (Uint8Array | undefined)[];
+  heads: (Uint8Array<ArrayBuffer> | undefined)[];
   packer: Packer;
   /** Undefined: the source cannot be reached. */
   origin: Origin | undefined;
@@ -167,7 +167,11 @@ async function forgetFile(filling: Filling, from: Resume): Promise<void> {
 }
 
 /** The header of a file, which must be the one that the description was made of. */
-async function readHead({ description, kept, signal }: Filling, file: number, source: ByteSource): Promise<Uint8Array> {
+async function readHead(
+  { description, kept, signal }: Filling,
+  file: number,
+  source: ByteSource,
+): Promise<Uint8Array<ArrayBuffer>> {
   const { path, dataStart, headSha256: expected } = description.files[file]!;
   const head = await source.read(0, dataStart, signal);
   const got = await digestOf(head);
@@ -214,8 +218,9 @@ async function downloadFile(filling: Filling, { file, offset, hash }: Resume): P
   const source = await openFile(filling, file);
   if (offset === 0) {
     const head = heads[file] ?? (await readHead(filling, file, source));
-    heads[file] = undefined; // 10 MB of a GGUF file
+    heads[file] = undefined;
     await absorb(head);
+    free(head); // 10 MB of a GGUF file
   }
   const pieces = source.stream(packer.offset, size, signal)[Symbol.asyncIterator]();
   try {
