@@ -31,19 +31,20 @@ const total = (scores: Score[]): Score => ({
   tokens: scores.reduce((sum, { tokens }) => sum + tokens, 0),
 });
 
-test('24 stories that the model wrote @firefox', async ({ lab }) => {
-  const { stories, targets } = JSON.parse(read('stories.json')) as { stories: { text: string }[]; targets: number };
-  await loadModel(lab);
-  const scores = await score(
-    lab,
-    stories.map(({ text }) => text),
-  );
-  const { nll, tokens } = total(scores);
-  const perplexity = Math.exp(nll / tokens);
-  console.log(`24 stories: perplexity ${perplexity.toFixed(4)}, transformers 2.7233`);
-  expect(tokens).toBe(targets);
-  expect(Math.abs(perplexity / 2.7233 - 1)).toBeLessThan(0.005);
-});
+for (const kvCache of ['bf16', 'int8'] as const)
+  test(`24 stories that the model wrote, ${kvCache} cache @firefox`, async ({ lab }) => {
+    const { stories, targets } = JSON.parse(read('stories.json')) as { stories: { text: string }[]; targets: number };
+    await loadModel(lab, undefined, { kvCache });
+    const scores = await score(
+      lab,
+      stories.map(({ text }) => text),
+    );
+    const { nll, tokens } = total(scores);
+    const perplexity = Math.exp(nll / tokens);
+    console.log(`24 stories, ${kvCache} cache: perplexity ${perplexity.toFixed(4)}, transformers 2.7233`);
+    expect(tokens).toBe(targets);
+    expect(Math.abs(perplexity / 2.7233 - 1)).toBeLessThan(0.005);
+  });
 
 test('619 stories that it never saw', async ({ lab }) => {
   test.skip(!existsSync(heldOut), `the held-out stories are not here (${heldOut})`);

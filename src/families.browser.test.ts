@@ -89,6 +89,12 @@ const cases: Case[] = [
     precision: small,
   },
   {
+    name: 'Qwen3 with one scale a matrix, heads of 100, three to a key, int8 cache',
+    sizes: { hidden: 88, layers: 2, heads: 6, kvHeads: 2, headDim: 100, ffn: 68, vocab: 37 },
+    switches: qwen3,
+    precision: { kvCache: 'int8', lmHead: 'bf16' },
+  },
+  {
     name: 'MiniCPM with one scale a matrix',
     sizes: { hidden: 96, layers: 3, heads: 6, kvHeads: 2, headDim: 16, ffn: 132, vocab: 50 },
     switches: { ...minicpm, lmHead: 'untied' },
