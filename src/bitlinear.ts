@@ -1,7 +1,7 @@
 /**
  * BitLinear: quantise rows of activations, then multiply them with ternary matrices, whose rows are shared out.
  * Up to `plan.smallRows` rows every thread quantises all rows into its own scratch (no barrier) and takes the GEMV, row
- * by row; above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes 16 rows at a time.
+ * by row (dot16: two by two); above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes 16 rows at a time.
  * Both give the same integers, and the same float32 afterwards.
  */
 import type { Machine } from './machine';
@@ -136,10 +136,15 @@ function gemvs(
     for (let row = 0; row < n; row++)
       machine.kernels.lutTables(q.codes + row * q.codesStride, cols, tables + row * 16 * cols);
   }
+  const pairs = plan.kernel === 'dot16' && !plan.config.group;
   share.each(countPieces(matrices, most), (unit) => {
     const piece = pieceOf(matrices, most, unit);
-    for (let row = 0; row < n; row++) {
-      gemv(machine, piece, q, row, out + (piece.above + piece.begin + row * outStride) * 4, add);
+    for (let row = 0; row < n; ) {
+      const to = out + (piece.above + piece.begin + row * outStride) * 4;
+      if (pairs && row + 1 < n) {
+        gemvPair(machine, piece, q, row, to, outStride * 4, add);
+        row += 2;
+      } else gemv(machine, piece, q, row++, to, add);
     }
   });
 }
@@ -167,6 +172,23 @@ function gemv(
     const kernel = plan.kernel === 'dot32' ? k.gemvDot32 : k.gemvDot16;
     kernel(tileOf(matrix, begin), codes, record, rows, cols, scale, to, +add);
   }
+}
+
+/** Rows `row` and `row + 1` of the activations; outBytes from the result of the first to that of the second. */
+function gemvPair(
+  { kernels: k, plan }: Machine,
+  { matrix, begin, rows }: Piece,
+  q: Quantised,
+  row: number,
+  to: number,
+  outBytes: number,
+  add: boolean,
+): void {
+  const codes = q.codes + row * q.codesStride;
+  const record = q.records + row * plan.recordBytes;
+  const { paddedCols: cols, scale } = matrix;
+  const [stride, recordBytes] = [q.codesStride, plan.recordBytes];
+  k.gemvDot16Pair(tileOf(matrix, begin), codes, stride, record, recordBytes, rows, cols, scale, to, outBytes, +add);
 }
 
 /** Where the dense order of a matrix has a row in its first block; `above`: rows of the matrices before it. */
@@ -257,9 +279,9 @@ function gemm(
     k.gemm(dense, paddedRows, activations, plane, vectors, rows, cols, lanes, tables, accumulators, sums);
   }
   for (let v = 0; v < vectors; v++) {
-    const [from, tokens] = [sums + v * rows * 32, Math.min(8, count - 8 * v)];
+    const [from, sumStride, tokens] = [sums + v * 32, vectors * 32, Math.min(8, count - 8 * v)];
     const [records, at] = [record + v * 8 * plan.recordBytes, to + v * 8 * outBytes];
-    if (group) k.gemmStoreGrouped(from, tokens, rows, at, outBytes, +add);
-    else k.gemmStore(from, records, tokens, rows, matrix.scale, at, outBytes, +add);
+    if (group) k.gemmStoreGrouped(from, sumStride, tokens, rows, at, outBytes, +add);
+    else k.gemmStore(from, sumStride, records, tokens, rows, matrix.scale, at, outBytes, +add);
   }
 }

@@ -65,8 +65,8 @@ function gemms(lab: Lab, matrix: TernaryMatrix, hf: Uint8Array) {
     }
     k.gemm(place, rows, positions, plane, vectors, n, cols, lanes, tables, accumulators, sums);
     for (let v = 0; v < vectors; v++) {
-      const [from, some] = [sums + v * n * 32, Math.min(8, tokens - 8 * v)];
-      k.gemmStore(from, records + v * 128, some, n, scale, to + v * 8 * rows * 4, rows * 4, add);
+      const [from, some] = [sums + v * 32, Math.min(8, tokens - 8 * v)];
+      k.gemmStore(from, vectors * 32, records + v * 128, some, n, scale, to + v * 8 * rows * 4, rows * 4, add);
     }
   };
   const load = (q: Int8Array[], inverses: number[]): void => {
@@ -109,10 +109,7 @@ describe.each(COLS)('%i columns', (cols) => {
           const wanted = joined(blank.map((row, t) => (t < n ? answers[t]! : row)));
           expect(bitDifference(lab.f32(out, TOKENS * rows), wanted), what).toBe('');
         }
-        const integers = Array.from({ length: rows * TOKENS }, (_, i) => {
-          const vector = Math.floor(i / (rows * 8));
-          return answers[8 * vector + (i % 8)]![Math.floor(i / 8) - vector * rows]!;
-        });
+        const integers = Array.from({ length: rows * TOKENS }, (_, i) => answers[i % TOKENS]![Math.floor(i / TOKENS)]!);
         expect(difference(lab.i32(sums, rows * TOKENS), integers), `${layout}, sums`).toBe('');
       }
       expect(lab.overruns()).toEqual([]);

@@ -62,109 +62,68 @@ export function buildTables(a: usize, plane: usize, vectors: i32, five: bool, ta
   }
 }
 
-/** s + a + b + c + d */
-function add4(s: v128, a: v128, b: v128, c: v128, d: v128): v128 {
-  return i16x8.add(i16x8.add(i16x8.add(i16x8.add(s, a), b), c), d);
-}
-
-/** One block over all rows (multiple of 2) for 8 tokens: adds the table entries that the bytes select. acc: i16[rows][8]. */
-function lookup8(w: usize, t: usize, acc: usize, rows: i32): void {
-  const end = acc + ((<usize>rows) << 4);
-  do {
-    const a = t + ((<usize>load<u8>(w)) << 4),
-      b = t + ((<usize>load<u8>(w, 1)) << 4),
-      c = t + ((<usize>load<u8>(w, 2)) << 4),
-      d = t + ((<usize>load<u8>(w, 3)) << 4);
-    const e = t + ((<usize>load<u8>(w, 4)) << 4),
-      f = t + ((<usize>load<u8>(w, 5)) << 4),
-      g = t + ((<usize>load<u8>(w, 6)) << 4),
-      h = t + ((<usize>load<u8>(w, 7)) << 4);
-    v128.store(
-      acc,
-      add4(v128.load(acc), v128.load(a), v128.load(b, TABLE), v128.load(c, TABLE * 2), v128.load(d, TABLE * 3)),
-    );
-    v128.store(
-      acc,
-      add4(v128.load(acc, 16), v128.load(e), v128.load(f, TABLE), v128.load(g, TABLE * 2), v128.load(h, TABLE * 3)),
-      16,
-    );
-    w += 8;
-    acc += 32;
-  } while (acc < end);
-}
-
-const WIDE: usize = TABLE * 2;
-
-/** One block over all rows (multiple of 2) for 16 tokens. acc: i16[rows][16]. */
-function lookup16(w: usize, t: usize, acc: usize, rows: i32): void {
-  const end = acc + ((<usize>rows) << 5);
-  do {
-    const a = t + ((<usize>load<u8>(w)) << 5),
-      b = t + ((<usize>load<u8>(w, 1)) << 5),
-      c = t + ((<usize>load<u8>(w, 2)) << 5),
-      d = t + ((<usize>load<u8>(w, 3)) << 5);
-    const e = t + ((<usize>load<u8>(w, 4)) << 5),
-      f = t + ((<usize>load<u8>(w, 5)) << 5),
-      g = t + ((<usize>load<u8>(w, 6)) << 5),
-      h = t + ((<usize>load<u8>(w, 7)) << 5);
-    v128.store(
-      acc,
-      add4(v128.load(acc), v128.load(a), v128.load(b, WIDE), v128.load(c, WIDE * 2), v128.load(d, WIDE * 3)),
-    );
-    v128.store(
-      acc,
-      add4(
-        v128.load(acc, 16),
-        v128.load(a, 16),
-        v128.load(b, WIDE + 16),
-        v128.load(c, WIDE * 2 + 16),
-        v128.load(d, WIDE * 3 + 16),
+/** x and the four table entries that the bytes at w select, added up: one row, 8 tokens. */
+function row8(w: usize, t: usize, x: v128): v128 {
+  return i16x8.add(
+    i16x8.add(
+      i16x8.add(
+        i16x8.add(x, v128.load(t + ((<usize>load<u8>(w)) << 4))),
+        v128.load(t + ((<usize>load<u8>(w, 1)) << 4), TABLE),
       ),
-      16,
-    );
-    v128.store(
-      acc,
-      add4(v128.load(acc, 32), v128.load(e), v128.load(f, WIDE), v128.load(g, WIDE * 2), v128.load(h, WIDE * 3)),
-      32,
-    );
-    v128.store(
-      acc,
-      add4(
-        v128.load(acc, 48),
-        v128.load(e, 16),
-        v128.load(f, WIDE + 16),
-        v128.load(g, WIDE * 2 + 16),
-        v128.load(h, WIDE * 3 + 16),
-      ),
-      48,
-    );
-    w += 8;
-    acc += 64;
-  } while (acc < end);
+      v128.load(t + ((<usize>load<u8>(w, 2)) << 4), TABLE * 2),
+    ),
+    v128.load(t + ((<usize>load<u8>(w, 3)) << 4), TABLE * 3),
+  );
 }
 
-/** One block over all rows (multiple of 2). acc: i16[rows][vectors][8]. */
+/** The same for 16 tokens, in place. acc: i16[16]. */
+function row16(w: usize, t: usize, acc: usize): void {
+  const a = t + ((<usize>load<u8>(w)) << 5),
+    b = t + ((<usize>load<u8>(w, 1)) << 5),
+    c = t + ((<usize>load<u8>(w, 2)) << 5),
+    d = t + ((<usize>load<u8>(w, 3)) << 5);
+  const x = i16x8.add(i16x8.add(v128.load(acc), v128.load(a)), v128.load(b, TABLE * 2));
+  const y = i16x8.add(i16x8.add(v128.load(acc, 16), v128.load(a, 16)), v128.load(b, TABLE * 2 + 16));
+  v128.store(acc, i16x8.add(i16x8.add(x, v128.load(c, TABLE * 4)), v128.load(d, TABLE * 6)));
+  v128.store(acc, i16x8.add(i16x8.add(y, v128.load(c, TABLE * 4 + 16)), v128.load(d, TABLE * 6 + 16)), 16);
+}
+
+/** One block over all rows (multiple of 4). acc: i16[rows][vectors][8]. */
 export function gemmBlock(w: usize, tables: usize, acc: usize, rows: i32, vectors: i32): void {
-  if (vectors == 1) lookup8(w, tables, acc, rows);
-  else lookup16(w, tables, acc, rows);
+  const end = acc + ((<usize>(rows * vectors)) << 4);
+  if (vectors == 1) {
+    do {
+      v128.store(acc, row8(w, tables, v128.load(acc)));
+      v128.store(acc, row8(w + 4, tables, v128.load(acc, 16)), 16);
+      v128.store(acc, row8(w + 8, tables, v128.load(acc, 32)), 32);
+      v128.store(acc, row8(w + 12, tables, v128.load(acc, 48)), 48);
+      w += 16;
+      acc += 64;
+    } while (acc < end);
+  } else {
+    do {
+      row16(w, tables, acc);
+      row16(w + 4, tables, acc + 32);
+      row16(w + 8, tables, acc + 64);
+      row16(w + 12, tables, acc + 96);
+      w += 16;
+      acc += 128;
+    } while (acc < end);
+  }
 }
 
-/** Adds i16[rows][vectors][8] to i32[vectors][rows][8], and zeroes them. */
-function flush(acc: usize, sums: usize, rows: i32, vectors: i32): void {
-  const step = (<usize>vectors) << 4,
+/** Adds i16[n][8] to i32[n][8], and zeroes them. */
+function flush(acc: usize, sums: usize, n: i32): void {
+  const end = acc + ((<usize>n) << 4),
     zero = i16x8.splat(0);
-  for (let v: usize = 0; v < <usize>vectors; v++) {
-    const end = sums + ((<usize>rows) << 5);
-    let src = acc + (v << 4);
-    do {
-      const x = v128.load(src);
-      v128.store(src, zero);
-      v128.store(sums, i32x4.add(v128.load(sums), i32x4.extend_low_i16x8_s(x)));
-      v128.store(sums, i32x4.add(v128.load(sums, 16), i32x4.extend_high_i16x8_s(x)), 16);
-      src += step;
-      sums += 32;
-    } while (sums < end);
-  }
+  do {
+    const x = v128.load(acc);
+    v128.store(acc, zero);
+    v128.store(sums, i32x4.add(v128.load(sums), i32x4.extend_low_i16x8_s(x)));
+    v128.store(sums, i32x4.add(v128.load(sums, 16), i32x4.extend_high_i16x8_s(x)), 16);
+    acc += 16;
+    sums += 32;
+  } while (acc < end);
 }
 
 /**
@@ -172,7 +131,7 @@ function flush(acc: usize, sums: usize, rows: i32, vectors: i32): void {
  * @param dense the first row's place in u8[blocks][denseRows][4]
  * @param activations of gemmActivations(); @param plane bytes from the first 8 tokens to the second 8
  * @param vectors 1: 8 tokens, 2: 16; @param tables scratch, 4 * TABLE * vectors bytes
- * @param acc scratch i16[rows][vectors][8]; @param sums result i32[vectors][rows][8]
+ * @param acc scratch i16[rows][vectors][8]; @param sums result i32[rows][vectors][8]
  */
 export function gemm(
   dense: usize,
@@ -198,18 +157,20 @@ export function gemm(
     dense += (<usize>denseRows) << 2;
     activations += b < five ? 320 : 256;
     if (++sinceFlush == BLOCKS_PER_FLUSH || b == blocks - 1) {
-      flush(acc, sums, rows, vectors);
+      flush(acc, sums, rows * vectors);
       sinceFlush = 0;
     }
   }
 }
 
 /**
- * Scales the sums and writes them a token to a row, in the arithmetic of the GEMV: f32(sum) * (weightScale / c).
+ * Scales the sums of 8 tokens and writes them a token to a row, in the arithmetic of the GEMV: f32(sum) * (weightScale / c).
+ * @param sums i32[rows][..][8]; @param sumStride bytes from row to row
  * @param rowRecords 16-byte records of quantise(), one a token; @param outStride bytes from token to token
  */
 export function gemmStore(
   sums: usize,
+  sumStride: i32,
   rowRecords: usize,
   tokens: i32,
   rows: i32,
@@ -218,23 +179,19 @@ export function gemmStore(
   outStride: i32,
   accumulate: i32,
 ): void {
+  const step = <usize>sumStride;
   for (let t: usize = 0; t < <usize>tokens; t++) {
     const scale = f32x4.splat(weightScale * load<f32>(rowRecords + t * 16, 4));
     let src = sums + t * 4;
     let dst = out + t * <usize>outStride;
     for (let r = 0; r < rows; r += 4) {
-      const x = i32x4.replace_lane(
-        i32x4.replace_lane(
-          i32x4.replace_lane(i32x4.splat(load<i32>(src)), 1, load<i32>(src, 32)),
-          2,
-          load<i32>(src, 64),
-        ),
-        3,
-        load<i32>(src, 96),
-      );
+      let x = v128.load32_splat(src);
+      x = v128.load32_lane(src + step, x, 1);
+      x = v128.load32_lane(src + step * 2, x, 2);
+      x = v128.load32_lane(src + step * 3, x, 3);
       const y = f32x4.mul(f32x4.convert_i32x4_s(x), scale);
       v128.store(dst, accumulate ? f32x4.add(v128.load(dst), y) : y);
-      src += 128;
+      src += step << 2;
       dst += 16;
     }
   }

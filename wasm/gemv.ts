@@ -16,7 +16,7 @@ import { LUT_COEFFICIENTS, MASK_03, MASK_0C, MASK_0F, sumI32 } from './simd';
 export const CODES_COPY: usize = 16384;
 
 /** Writes one result: overwrites, or adds to what is there (the residual stream). */
-function put(out: usize, sum: i32, scale: f32, accumulate: i32): void {
+export function put(out: usize, sum: i32, scale: f32, accumulate: i32): void {
   const y = <f32>sum * scale;
   store<f32>(out, accumulate ? load<f32>(out) + y : y);
 }

@@ -17,7 +17,7 @@ function fourScales(record: usize, stride: usize, first: i32, last: i32): v128 {
  * The end of a group for 8 tokens: sums += f32(acc) * (w * a), and acc = 0.
  * @param acc i16[rows][step / 16][8]; @param scales of the first row and this group
  * @param scaleBytes from 16 rows to the next 16; @param a0, a1 activation scales of tokens 0..3, 4..7
- * @param sums f32[rows][8]
+ * @param sums f32[rows][sumStep / 32][8]
  */
 function flushScaled(
   acc: usize,
@@ -28,6 +28,7 @@ function flushScaled(
   a0: v128,
   a1: v128,
   sums: usize,
+  sumStep: usize,
 ): void {
   const zero = i16x8.splat(0);
   for (let r = 0; r < rows; r += 16) {
@@ -42,7 +43,7 @@ function flushScaled(
       v128.store(sums, f32x4.add(v128.load(sums), f32x4.mul(low, f32x4.mul(w, a0))));
       v128.store(sums, f32x4.add(v128.load(sums, 16), f32x4.mul(high, f32x4.mul(w, a1))), 16);
       acc += step;
-      sums += 32;
+      sums += sumStep;
       s += 4;
     } while (s < end);
     scales += scaleBytes;
@@ -56,7 +57,7 @@ function flushScaled(
  * @param vectors 1: 8 tokens, 2: 16; @param record of quantiseGroups() for the first token
  * @param recordStride bytes from token to token; @param tokens up to 8 * vectors; sums of further ones mean nothing
  * @param cols multiple of group; @param scales f32[rows / 16][cols / group][16] of these rows
- * @param tables, acc scratch as in gemm(); @param sums result f32[vectors][rows][8]
+ * @param tables, acc scratch as in gemm(); @param sums result f32[rows][vectors][8]
  */
 export function gemmGrouped(
   dense: usize,
@@ -77,8 +78,7 @@ export function gemmGrouped(
 ): void {
   const groups = cols / group,
     blocks = group >> 4,
-    scaleBytes = (<usize>groups) << 6,
-    sumBytes = (<usize>rows) << 5;
+    scaleBytes = (<usize>groups) << 6;
   memory.fill(acc, 0, (<usize>(rows * vectors)) << 4);
   memory.fill(sums, 0, (<usize>(rows * vectors)) << 5);
   for (let g = 0; g < groups; g++) {
@@ -91,33 +91,39 @@ export function gemmGrouped(
     for (let v = 0; v < vectors; v++) {
       const a0 = fourScales(record, recordStride, v << 3, tokens - 1),
         a1 = fourScales(record, recordStride, (v << 3) + 4, tokens - 1);
-      const from = acc + ((<usize>v) << 4);
-      flushScaled(from, (<usize>vectors) << 4, rows, scales, scaleBytes, a0, a1, sums + <usize>v * sumBytes);
+      const from = acc + ((<usize>v) << 4),
+        to = sums + ((<usize>v) << 5);
+      flushScaled(from, (<usize>vectors) << 4, rows, scales, scaleBytes, a0, a1, to, (<usize>vectors) << 5);
     }
     record += 4;
     scales += 64;
   }
 }
 
-/** Writes the sums of gemmGrouped() a token to a row. @param outStride bytes from token to token */
+/**
+ * Writes the sums of 8 tokens of gemmGrouped() a token to a row.
+ * @param sums f32[rows][..][8]; @param sumStride bytes from row to row; @param outStride bytes from token to token
+ */
 export function gemmStoreGrouped(
   sums: usize,
+  sumStride: i32,
   tokens: i32,
   rows: i32,
   out: usize,
   outStride: i32,
   accumulate: i32,
 ): void {
+  const step = <usize>sumStride;
   for (let t: usize = 0; t < <usize>tokens; t++) {
     let src = sums + t * 4,
       dst = out + t * <usize>outStride;
     for (let r = 0; r < rows; r += 4) {
       let y = v128.load32_splat(src);
-      y = v128.load32_lane(src, y, 1, 32);
-      y = v128.load32_lane(src, y, 2, 64);
-      y = v128.load32_lane(src, y, 3, 96);
+      y = v128.load32_lane(src + step, y, 1);
+      y = v128.load32_lane(src + step * 2, y, 2);
+      y = v128.load32_lane(src + step * 3, y, 3);
       v128.store(dst, accumulate ? f32x4.add(v128.load(dst), y) : y);
-      src += 128;
+      src += step << 2;
       dst += 16;
     }
   }

@@ -175,7 +175,7 @@ function openMatrix(lab: Lab, matrix: GroupedMatrix) {
     );
     for (let v = 0; v < vectors; v++) {
       const some = Math.min(8, tokens - 8 * v);
-      k.gemmStoreGrouped(sums + v * n * 32, some, n, to + v * 8 * rows * 4, rows * 4, add);
+      k.gemmStoreGrouped(sums + v * 32, vectors * 32, some, n, to + v * 8 * rows * 4, rows * 4, add);
     }
   };
   const load = (q: GroupedRow[]): void => {

@@ -1,6 +1,7 @@
 // The one entry for asc: every kernel by name. Imports one memory; owns no memory, no tables, no mutable globals, no heap.
 export { writeConstants } from './simd';
 export { gemvDot32, gemvDot16, gemvLut8, lutTables } from './gemv';
+export { gemvDot16Pair } from './gemv-pair';
 export { denseFromTiles, denseFromLanes, gemmActivations } from './dense';
 export { gemm, gemmStore } from './gemm';
 export { quantiseGroups, embedTiles, embedLanes } from './grouped';
