@@ -6,10 +6,10 @@ import { openPage } from './chromium.mjs';
 const DECODED = 16;
 const CONTEXT = 4096;
 
-/** Loads the model in a page of its own. */
-export async function openEngine(browser, address, { threads, kernel, prototype }) {
+/** Loads the model in a page of its own. `more`: of its load options. */
+export async function openEngine(browser, address, { threads, kernel, prototype, ...more }) {
   const page = await openPage(browser, `${address}pages/bench/pages/engine.html`, 'engine');
-  const options = { threads, kernel, contextLength: CONTEXT };
+  const options = { threads, kernel, contextLength: CONTEXT, ...more };
   const url = `${address}models/packed/`;
   const info = await page.call('open', { url, options, ...(prototype ? { prototype } : {}) });
   return { ...page, info, threads, kernel: info.kernel };
@@ -71,4 +71,34 @@ export async function unequalCores(engine, rounds, context) {
   }
   await engine.call('slow', []);
   return { threads, slowness: slow, ideal: threads / (threads - 2 / 3), ...runs };
+}
+
+/** Total rates of several answers at once; ms for a token of each. */
+export async function batches(engine, rounds, counts, context) {
+  const runs = Object.fromEntries(counts.map((n) => [n, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const n of counts) runs[n].push(await engine.call('batch', n, context, DECODED));
+  }
+  return { threads: engine.threads, kernel: engine.kernel, runs };
+}
+
+/** Answers that are known beforehand, with drafting and without: a text edited in places, and the text that follows it. */
+export async function drafting(engine, rounds, text) {
+  const [given, next] = [text.slice(0, 2000), text.slice(2000, 3200)];
+  let word = 0;
+  const edited = given.slice(0, 1200).replace(/\p{L}{4,}/gu, (found) => (++word % 12 === 0 ? 'something' : found));
+  const kinds = { edit: [`Edit this text:\n${given}\nThe text:\n`, edited], 'free text': [given, next] };
+  const results = [];
+  for (const [kind, [prompt, answer]] of Object.entries(kinds)) {
+    const result = { kind, on: [], off: [] };
+    for (let round = 0; round < rounds; round++) {
+      for (const draft of [true, false]) {
+        const { tokenMs, ...counts } = await engine.call('scripted', prompt, answer, draft);
+        result[draft ? 'on' : 'off'].push(tokenMs);
+        if (draft) Object.assign(result, counts);
+      }
+    }
+    results.push(result);
+  }
+  return results;
 }

@@ -89,6 +89,28 @@ export const kernelTable = (others) =>
     fastest,
   }));
 
+export function batchTable({ threads, runs }) {
+  const one = median(runs[1]);
+  return Object.entries(runs).map(([n, ms]) => ({
+    threads,
+    'answers at once': Number(n),
+    'ms for a token of each': fixed(median(ms)),
+    'tokens/s, all': perSecond(median(ms), Number(n)),
+    'times one': fixed((Number(n) * one) / median(ms), 2),
+  }));
+}
+
+export const draftTable = (drafting) =>
+  drafting.map(({ kind, on, off, tokens, drafted, accepted }) => ({
+    answer: kind,
+    tokens,
+    drafted,
+    accepted,
+    'on, ms': fixed(median(on)),
+    'off, ms': fixed(median(off)),
+    'times as fast': fixed(median(off) / median(on), 2),
+  }));
+
 export const peerTable = (peers) =>
   cleaned(
     peers.map(({ build, threads, problem, runs, ours }) => {
@@ -124,7 +146,7 @@ export const loadTable = (loads) =>
   ]);
 
 /** What was to be reached, for as much of it as this run has measured: a ratio, its bound, and whether it holds. */
-export function checks({ engines = [], others = [], peers = [], batch = [], cores }) {
+export function checks({ engines = [], others = [], peers = [], batch, cores }) {
   const rows = [];
   const check = (what, threads, ratio, bound, atLeast) => {
     if (!Number.isFinite(ratio)) return;
@@ -165,8 +187,8 @@ export function checks({ engines = [], others = [], peers = [], batch = [], core
   for (const threads of new Set(others.map((other) => other.threads))) {
     check('lut8 decode / dot32 decode', threads, forced(threads, 'lut8') / forced(threads, 'dot32'), 2.1, false);
   }
-  for (const { sequences, threads, times } of batch)
-    if (sequences === 8) check('8 sequences / 1', threads, times, 1.3, true);
+  const eight = batch && batchTable(batch).at(-1);
+  if (eight) check('8 answers at once, rate / rate of one', eight.threads, eight['times one'], 1.3, true);
   if (cores)
     check('token with a slow worker / without', cores.threads, median(cores.slow) / median(cores.equal), 2, false);
   return rows;

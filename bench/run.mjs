@@ -1,7 +1,7 @@
 // `npm run bench`: how fast Sterna is on this machine, in headless Chromium, on the full shape of BitNet b1.58 2B4T (random
 // weights): against a plain read of its weights, against the prototype of its kernel where that lies beside the checkout, and
 // against wllama. All of one run; configurations take turns, and medians over rounds are given. Some 12 minutes and 8 GB.
-//   --what load,memory,decode,prefill,steps,kernels,peer,cores   parts of it
+//   --what load,memory,decode,prefill,steps,kernels,peer,batch,drafting,cores   parts of it
 //   --threads 1,2   --kernels dot32,dot16,lut8   --rounds 3
 //   --contexts 128,1024,4000 (128,1024 with --compare)   --prompts 32,128,512,2048
 //   --files FOLDER        keeps the weight files from run to run (default: under the system's temporary folder)
@@ -9,13 +9,13 @@
 //   --prototypes FOLDER   dot32.ts, the prototype (default: ../shared/spec/kernel-prototypes)
 //   --compare REV         instead: this checkout and that revision by turns, through the public API
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem, type } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureBrowser, ensureDependencies, ensureKernels, root, run, say } from '../scripts/setup.mjs';
 
-const PARTS = ['load', 'memory', 'decode', 'prefill', 'steps', 'kernels', 'peer', 'cores'];
+const PARTS = ['load', 'memory', 'decode', 'prefill', 'steps', 'kernels', 'peer', 'batch', 'drafting', 'cores'];
 const { values } = parseArgs({
   options: {
     what: { type: 'string', default: PARTS.join() },
@@ -46,8 +46,10 @@ process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 
 const { benchModels } = await import('./bench-models.mjs');
 const { startChromium } = await import('./chromium.mjs');
-const { byTurns, openEngine, unequalCores } = await import('./engine-runs.mjs');
-const { checks, kernelTable, loadTable, peerTable, speedTable, stepsTable } = await import('./figures.mjs');
+const { batches, byTurns, drafting, openEngine, unequalCores } = await import('./engine-runs.mjs');
+const { batchTable, checks, draftTable, kernelTable, loadTable, peerTable, speedTable, stepsTable } = await import(
+  './figures.mjs'
+);
 const { loadInLab, loadRounds, peakMemory } = await import('./load-runs.mjs');
 const { peerRounds } = await import('./peer-runs.mjs');
 const { serve } = await import('./serve.mjs');
@@ -137,7 +139,7 @@ report.browser = (await browser.call('Browser.getVersion')).product;
 const open = (threads, kernel) =>
   openEngine(browser, server.url, { threads, kernel, prototype: prototype && `${server.url}prototype/dot32.wasm` });
 const engines = [];
-if (['decode', 'prefill', 'steps', 'kernels', 'peer', 'cores'].some((part) => what.has(part))) {
+if (['decode', 'prefill', 'steps', 'kernels', 'peer', 'drafting', 'cores'].some((part) => what.has(part))) {
   say(`opening ${threadCounts.map((threads) => `${threads} threads`).join(', ')}`);
   for (const threads of threadCounts) engines.push(await open(threads, 'auto'));
 }
@@ -175,6 +177,18 @@ if (what.has('peer')) {
     }
   }
 }
+if (what.has('batch')) {
+  say('several answers at once');
+  const options = { threads: Math.max(...threadCounts), kernel: 'auto', sequences: 8, contextLength: 256 };
+  const engine = await openEngine(browser, server.url, options);
+  report.batch = await batches(engine, rounds, [1, 2, 4, 8], 128);
+  await engine.close();
+}
+if (what.has('drafting')) {
+  say('drafting');
+  const most = engines.reduce((a, b) => (b.threads > a.threads ? b : a));
+  report.drafting = await drafting(most, rounds, readFileSync(join(root, 'docs/decisions.md'), 'utf8'));
+}
 if (what.has('cores')) {
   const most = engines.reduce((a, b) => (b.threads > a.threads ? b : a));
   if (most.threads > 1) report.cores = await unequalCores(most, rounds, 128);
@@ -195,6 +209,8 @@ table(
 );
 table('one token, ms (thread 0; barriers: waiting for others)', stepsTable(report.engines));
 table('each kernel', kernelTable(report.others ?? []));
+table('several answers at once', report.batch && batchTable(report.batch));
+table('drafting: ms a token of answers that are known beforehand', draftTable(report.drafting ?? []));
 table('wllama 3.8.1, TQ2_0 and Q6_K embedding, by turns with ours', peerTable(report.peers ?? []));
 table('loads, seconds: median (range)', loadTable(report.loads ?? []));
 if (report.memory) {

@@ -14,9 +14,16 @@ import { spawnKernelWorker } from './spawn';
 
 export interface OpenOptions {
   url: string;
-  options: Pick<LoadOptions, 'kernel' | 'threads' | 'contextLength'>;
+  options: Pick<LoadOptions, 'kernel' | 'threads' | 'contextLength' | 'sequences'>;
   /** Of the compiled prototype, where there is one. */
   prototype?: string | undefined;
+}
+
+export interface Scripted {
+  tokens: number;
+  tokenMs: number;
+  drafted: number;
+  accepted: number;
 }
 
 const yieldToMessages = createYield();
@@ -24,6 +31,7 @@ let model: LoadedModel;
 let module: WebAssembly.Module;
 let prototype: WebAssembly.Module | undefined;
 let pool: BenchPool;
+const costs = createPassCosts();
 
 const median = (numbers: number[]): number => numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
 
@@ -31,16 +39,16 @@ const median = (numbers: number[]): number => numbers.sort((a, b) => a - b)[numb
 const tokenAt = (position: number): number => 3 + ((position * 7919 + 13) % (model.info.config.vocab - 3));
 const tokensTo = (end: number): number[] => Array.from({ length: end }, (_, i) => tokenAt(i));
 
-/** An answer of so many tokens to a prompt of which all but `missing` tokens count as in the cache. */
-function answer(promptTokens: number, missing: number, maxTokens: number) {
-  const prompt = tokensTo(promptTokens);
-  const session: Session = { tokens: prompt.slice(0, promptTokens - missing), sequence: 0 };
-  const settings: GenerateSettings = { temperature: 0, ignoreEos: true, maxTokens, draft: false };
+/** An answer to a prompt of which all but `missing` tokens count as in the cache. */
+function answer(prompt: number[], missing: number, maxTokens: number, more: GenerateSettings = {}) {
+  const sessions = Array.from({ length: pool.plan.sequences }, (_, sequence): Session => ({ tokens: [], sequence }));
+  sessions[0]!.tokens = prompt.slice(0, prompt.length - missing);
+  const settings: GenerateSettings = { temperature: 0, ignoreEos: true, maxTokens, draft: false, ...more };
   const context: GenerateContext = {
     pool,
     memory: model.memory,
-    sessions: [session],
-    costs: createPassCosts(),
+    sessions,
+    costs,
     tokenizer: undefined,
     stopTokens: new Set(),
     aborted: () => false,
@@ -77,8 +85,8 @@ const host = {
   /** Starts the pool anew, its kernel workers so many times as slow as they are, and warms it. */
   async slow(slowness: number[]): Promise<void> {
     pool = await startBenchPool(model, module, { slowness, prototype });
-    await answer(64, 64, 1);
-    await answer(64, 1, 8);
+    await answer(tokensTo(64), 64, 1);
+    await answer(tokensTo(64), 1, 8);
     await host.stream(2);
     pool.prototype?.();
   },
@@ -99,15 +107,15 @@ const host = {
   },
   /** Ms a token from position `context` on, sampling included. */
   async decode(context: number, tokens: number): Promise<number> {
-    const { timings } = await answer(context, 1, tokens + 1);
+    const { timings } = await answer(tokensTo(context), 1, tokens + 1);
     return timings.decodeMs / tokens;
   },
   /** Ms a token by step, from position `context` on. */
   async steps(context: number, tokens: number): Promise<Record<string, number>> {
-    await answer(context, 1, 2);
+    await answer(tokensTo(context), 1, 2);
     pool.steps.start();
     const start = performance.now();
-    const { usage } = await answer(context, 1, tokens);
+    const { usage } = await answer(tokensTo(context), 1, tokens);
     const all = performance.now() - start;
     const steps = { ...pool.steps.stop(), all };
     return Object.fromEntries(Object.entries(steps).map(([step, ms]) => [step, ms / usage.completionTokens]));
@@ -122,9 +130,26 @@ const host = {
     }
     return Float32Array.from(all);
   },
+  /** Ms for a token of each of `n` answers, which are written at once. */
+  async batch(n: number, context: number, tokens: number): Promise<number> {
+    const { timings } = await answer(tokensTo(context), 1, tokens + 1, { n });
+    return timings.decodeMs / tokens;
+  },
+  /**
+   * Ms a token of an answer that is given beforehand, with drafts or without. Random weights would say nothing that the
+   * prompt has said; so after each pass the logits are made to say the next token. All else is as it is.
+   */
+  async scripted(prompt: string, reply: string, draft: boolean): Promise<Scripted> {
+    const [before, after] = [prompt, reply].map((text) => model.tokenizer!.encode(text, {})) as [number[], number[]];
+    pool.script = [...before, ...after];
+    const { timings, tokens, draft: drafts } = await answer(before, 1, after.length, { draft: draft && 'auto' });
+    pool.script = undefined;
+    if (tokens.some((token, i) => token !== after[i])) throw new Error('the answer is not the one that was given');
+    return { tokens: tokens.length, tokenMs: timings.decodeMs / (tokens.length - 1), ...drafts };
+  },
   /** Ms of a prompt, and until the first token. */
   async prefill(tokens: number): Promise<{ promptMs: number; firstTokenMs: number }> {
-    const { timings } = await answer(tokens, tokens, 1);
+    const { timings } = await answer(tokensTo(tokens), tokens, 1);
     return { promptMs: timings.promptMs, firstTokenMs: timings.firstTokenMs };
   },
 };

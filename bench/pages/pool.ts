@@ -6,7 +6,7 @@ import { createForward } from '../../src/forward';
 import type { LoadedModel } from '../../src/loader';
 import { createMachine } from '../../src/machine';
 import { BARRIER, BEST, LOGITS_FROM, PASS, ROWS, SHARE_BYTES, SHARE_SETS } from '../../src/memory';
-import type { Pool } from '../../src/pool';
+import type { Pool, Row } from '../../src/pool';
 import { LAST_PASS, PROTOTYPE_PASS } from './passes';
 import { createPrototype, readsTiles } from './prototype';
 import { kernelWorkersEnded, spawnKernelWorker } from './spawn';
@@ -16,6 +16,8 @@ export interface BenchPool extends Pool {
   steps: Steps;
   /** Ms of one pass of the prototype over all ternary weights; undefined where it cannot run. */
   prototype: (() => number) | undefined;
+  /** Tokens by position: what the logits are made to say after each pass. */
+  script: number[] | undefined;
 }
 
 export interface BenchPoolOptions {
@@ -60,8 +62,16 @@ export async function startBenchPool(
     words[BEST / 4] = best;
     steps.pass();
     plain.kernels.startPass(PASS);
-    return forward();
+    const complete = forward();
+    if (pool.script) say(pool.script, rows.slice(logitsFrom));
+    return complete;
   };
+  /** The most likely token after each row is the one that comes next in the script. */
+  function say(script: number[], rows: Row[]): void {
+    const { paddedVocab } = plan.head;
+    const logits = new Float32Array(memory.buffer, plan.logits, rows.length * paddedVocab);
+    for (const [index, { position }] of rows.entries()) logits[index * paddedVocab + script[position + 1]!] = 1e9;
+  }
   const own = prototype && readsTiles(plan) ? createPrototype(plain, prototype, memory) : undefined;
   const timePrototype = (): number =>
     own!.saved(() => {
@@ -71,11 +81,13 @@ export async function startBenchPool(
       own!.pass();
       return performance.now() - start;
     });
-  return {
+  const pool: BenchPool = {
     kernels: plain.kernels,
     plan,
     run,
     steps,
     prototype: own && timePrototype,
+    script: undefined,
   };
+  return pool;
 }
