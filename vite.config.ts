@@ -66,7 +66,9 @@ export default defineConfig({
     outDir: '../dist-demo',
     emptyOutDir: true,
     rollupOptions: {
-      input: ['index.html', 'lab.html'].map((page) => fileURLToPath(new URL(`./demo/${page}`, import.meta.url))),
+      input: ['index.html', 'lab.html', 'bench.html'].map((page) =>
+        fileURLToPath(new URL(`./demo/${page}`, import.meta.url)),
+      ),
     },
   },
   test: {

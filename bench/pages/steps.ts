@@ -8,7 +8,7 @@ export interface Steps {
   kernels: Kernels;
   /** Begins to count anew. */
   start(): void;
-  /** Milliseconds since the start, by step, and `barrier`. */
+  /** Milliseconds since the start, by step; `barrier STEP`: waiting after it; `barrier`: within one. */
   stop(): Record<string, number>;
   /** A pass begins now. */
   pass(): void;
@@ -16,11 +16,12 @@ export interface Steps {
 
 /** Nothing is timed but between start() and stop(). */
 export function createSteps(kernels: Kernels): Steps {
-  let times: Map<Step | 'barrier', number> | undefined;
+  let times: Map<string, number> | undefined;
   let since = 0;
   let pending = 0; // of a step that has a barrier within
+  let over: Step | undefined; // its barrier comes next
 
-  const add = (what: Step | 'barrier', ms: number): void => void times!.set(what, (times!.get(what) ?? 0) + ms);
+  const add = (what: string, ms: number): void => void times!.set(what, (times!.get(what) ?? 0) + ms);
 
   const tap: Tap = (step) => {
     if (!times) return;
@@ -28,6 +29,7 @@ export function createSteps(kernels: Kernels): Steps {
     add(step, pending + now - since);
     pending = 0;
     since = now;
+    over = step;
   };
   function barrier(at: number, threads: number, spin: number): number {
     if (!times) return kernels.barrier(at, threads, spin);
@@ -35,7 +37,8 @@ export function createSteps(kernels: Kernels): Steps {
     pending += begin - since;
     const failed = kernels.barrier(at, threads, spin);
     since = performance.now();
-    add('barrier', since - begin);
+    add(over ? `barrier ${over}` : 'barrier', since - begin);
+    over = undefined;
     return failed;
   }
   return {
