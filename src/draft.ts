@@ -8,17 +8,18 @@
  */
 import { createLookup, LONGEST, type Match } from './lookup';
 
-/** Rows of a pass that checks a draft: the last token and the guesses. Eight rows are one group of the GEMM. */
-const ROWS = [2, 4, 8];
-const MOST_GUESSES = 7;
+/** Rows of a pass that checks a draft: the last token and the guesses. The GEMM takes 16 rows at a time. */
+const ROWS = [2, 4, 8, 16];
+/** Guesses at every match, where they are always wanted. */
+const ALWAYS = 7;
 /** What such a pass costs, in passes of one row, as long as it was not measured. */
-const FIRST_RATIOS = [1.8, 3.4, 4.5];
+const FIRST_RATIOS = [1.8, 3.5, 4.5, 8];
 /** A draft must promise this many times the speed. */
 const GAIN = 1.05;
 /** Passes of one row that are measured before the first draft. */
 const MEASURED = 4;
 /** Most that drafts can have in hand, in passes of one row, and what they get for each pass: they may lose as much. */
-const CREDIT = { first: 1.5, most: 16, a_pass: 0.005 };
+const CREDIT = { first: 1.5, most: 8, a_pass: 0.005 };
 
 /** A moving average of at most WINDOW values. */
 interface Average {
@@ -89,15 +90,19 @@ export function createDrafter(prompt: number[], costs: PassCosts, always: boolea
     credit = Math.min(CREDIT.most, credit + gain);
   };
 
-  /** The number of guesses that promises most tokens a time; 0 where one row does. */
-  function bestGuesses(from: Match, most: number): number {
+  /**
+   * The number of guesses, at most `most`, that promises most tokens a time; 0 where one row does.
+   * @param risk passes of one row that may be lost
+   */
+  function bestGuesses(from: Match, most: number, risk: number): number {
     let [best, bestGain] = [0, GAIN];
     let [tokens, chance] = [1, 1];
     for (let guesses = 1; guesses <= most; guesses++) {
       const { list, at } = chanceOf({ ...from, length: from.length + guesses - 1 });
       chance *= list[at]!;
       tokens += chance;
-      const gain = ROWS.includes(guesses + 1) ? tokens / ratioOf(guesses + 1) : 0;
+      if (!ROWS.includes(guesses + 1) || ratioOf(guesses + 1) - 1 > risk) continue;
+      const gain = tokens / ratioOf(guesses + 1);
       if (gain > bestGain) [best, bestGain] = [guesses, gain];
     }
     return best;
@@ -125,18 +130,19 @@ export function createDrafter(prompt: number[], costs: PassCosts, always: boolea
   return {
     push,
     draft(most) {
-      const room = Math.min(most, mostRows - 1, MOST_GUESSES);
-      if (!match || room < 1 || (!always && costs.single.count < MEASURED)) return [];
-      const count = always ? room : bestGuesses(match, room);
-      if (count === 0) return [];
-      const guesses = lookup.follow(match, count);
-      if (!always && credit < ratioOf(count + 1) - 1) {
-        paper ??= { guesses, right: 1 };
-        return [];
+      const room = Math.min(most, mostRows - 1);
+      if (!match || room < 1) return [];
+      let count = Math.min(room, ALWAYS);
+      if (!always) {
+        if (costs.single.count < MEASURED) return [];
+        count = bestGuesses(match, room, credit);
+        const wished = count > 0 || paper ? 0 : bestGuesses(match, room, Number.POSITIVE_INFINITY);
+        if (wished > 0) paper = { guesses: lookup.follow(match, wished), right: 1 };
       }
+      if (count === 0) return [];
       paper = undefined;
       drafted += count;
-      return guesses;
+      return lookup.follow(match, count);
     },
     passed(rows, right, ms) {
       if (rows === 1) {
