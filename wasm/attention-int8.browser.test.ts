@@ -193,7 +193,7 @@ describe.each(labs)('attention, $name', (lab) => {
     const made = example(4, 1024, 256);
     for (const head of [...made.queries, ...made.keys, ...made.values]) head.fill(1);
     for (const negative of [false, true]) {
-      if (negative) made.values.forEach((value) => value.fill(-1));
+      if (negative) for (const value of made.values) value.fill(-1);
       const y = attention(lab, made);
       expect(bitDifference(y, answer(made))).toBe('');
       for (const v of y) expect(Math.abs(v - (negative ? -1 : 1))).toBeLessThan(1e-4);
@@ -202,12 +202,12 @@ describe.each(labs)('attention, $name', (lab) => {
 
   test('values of nothing give nothing, keys of nothing the mean', () => {
     const made = example(3, 24, 300);
-    made.values.forEach((value) => value.fill(0));
+    for (const value of made.values) value.fill(0);
     const nothing = attention(lab, made);
     expect(bitDifference(nothing, answer(made))).toBe('');
     expect(nothing.every((v) => v === 0)).toBe(true);
     const even = example(3, 24, 300);
-    even.keys.forEach((key) => key.fill(0));
+    for (const key of even.keys) key.fill(0);
     expect(bitDifference(attention(lab, even), answer(even))).toBe('');
   });
 
