@@ -54,6 +54,9 @@ const perSecondBars = (points: Point[], name: (tokens: number) => string): Bar[]
     shown: `${rate(perSecond)} tokens/s`,
   }));
 
+/** A read of a small model takes less than a tenth of a millisecond. */
+const fine = (ms: number): string => (ms < 1 ? `${Math.round(ms * 1000)} \u00b5s` : duration(ms));
+
 const percent = (share: number): string => `${share < 0.1 ? (100 * share).toFixed(1) : Math.round(100 * share)} %`;
 
 function showDecode({ bandwidth, decode }: BenchFigures, { bytes: sizes }: ModelInfo): void {
@@ -67,7 +70,7 @@ function showDecode({ bandwidth, decode }: BenchFigures, { bytes: sizes }: Model
   element('decode-chart').replaceChildren(chart);
   element('roof').textContent =
     `The roofline: a token takes each of the ${bytes(sizes.ternary)} of ternary weights once, and a plain read of them all by ` +
-    `the same threads takes ${duration(bandwidth.ms)} here (${bytes(bandwidth.bytesPerSecond)} a second). What a token takes ` +
+    `the same threads takes ${fine(bandwidth.ms)} here (${bytes(bandwidth.bytesPerSecond)} a second). What a token takes ` +
     'beyond that is arithmetic, attention, the choice of the token, and threads that wait for each other.';
 }
 
@@ -80,7 +83,7 @@ function showKernels({ kernel, kernelRates, kernelReason }: ModelInfo): void {
   }));
   element('kernel-chart').replaceChildren(barChart('Weights a nanosecond, one thread', bars));
   element('kernel-why').textContent =
-    `Measured while the model was loaded, on one thread. In use: ${kernel} (${kernelReason}).`;
+    `Measured while the model was loaded, on one thread. In use: ${kernel}, ${kernelReason.split(';')[0]}.`;
 }
 
 function showTable({ bandwidth, decode, prefill, firstToken }: BenchFigures, info: ModelInfo): void {
@@ -89,9 +92,9 @@ function showTable({ bandwidth, decode, prefill, firstToken }: BenchFigures, inf
     ['Threads', `${info.threads}: ${info.threadsReason}`],
     ...decode.map(({ tokens, perSecond }) => [`Writing after ${count(tokens)} tokens`, `${rate(perSecond)} tokens/s`]),
     ...prefill.map(({ tokens, perSecond }) => [`Prompt of ${count(tokens)} tokens`, `${rate(perSecond)} tokens/s`]),
-    ...(firstToken ? [[`First token after ${count(firstToken.tokens)}`, duration(firstToken.ms)]] : []),
+    ...(firstToken ? [[`First token, prompt of ${count(firstToken.tokens)}`, duration(firstToken.ms)]] : []),
     ...(bandwidth
-      ? [['Plain read of the weights', `${duration(bandwidth.ms)}, ${bytes(bandwidth.bytesPerSecond)}/s`]]
+      ? [['Plain read of the weights', `${fine(bandwidth.ms)}, ${bytes(bandwidth.bytesPerSecond)}/s`]]
       : []),
     ['Memory', `${bytes(info.bytes.memory)}, of it ternary weights ${bytes(info.bytes.ternary)}`],
     ['Loaded in', `${duration(info.loadMs)}${info.cached.before ? ', from this device' : ''}`],
