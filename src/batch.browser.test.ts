@@ -18,7 +18,7 @@ const failure = (promise: Promise<unknown>): Promise<SternaError> =>
 
 describe.each([
   ['whole lm_head', {}],
-  ['screened lm_head', { lmHead: 'int8', screening: true }],
+  ['screened lm_head, int8 cache', { lmHead: 'int8', screening: true, kvCache: 'int8' }],
 ] as [string, LoadOptions][])('n answers, %s', (_, head) => {
   let model: Model;
   /** Loaded for one sequence. */

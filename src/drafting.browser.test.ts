@@ -10,7 +10,7 @@ const story =
 
 describe.each([
   ['whole lm_head', {}],
-  ['screened lm_head', { lmHead: 'int8', screening: true }],
+  ['screened lm_head, int8 cache', { lmHead: 'int8', screening: true, kvCache: 'int8' }],
 ] as [string, LoadOptions][])('drafting, %s', (_, head) => {
   let model: Model;
   /** The same model in another timeline, which never drafts. */
