@@ -151,6 +151,7 @@ test('an answer that was under way when the page closed is kept as far as it cam
   await ready(page, `?model=${server.url('heavy/')}`);
   await send(page, 'Hello');
   await expect(answers(page)).toContainText(/\b[4-9]\d tokens,/, { timeout: 20_000 });
+  await expect(page).toHaveURL(/#chat=/); // it is in the store
   await page.reload();
   await state(page);
   await expect(answers(page)).toContainText('Interrupted');
