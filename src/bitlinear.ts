@@ -17,8 +17,8 @@ import {
 } from './memory';
 import type { Share } from './share';
 
-/** Weights to a unit of GEMV work, 40 KB: a few microseconds. */
-const UNIT_WEIGHTS = 163_840;
+/** Weights to a unit of GEMV work, 160 KB, some ten microseconds: a quarter of it costs a tenth of the rate. */
+const UNIT_WEIGHTS = 655_360;
 /** Rows rearranged at once. */
 const REARRANGED_ROWS = 128;
 /** A segment of a large pass has at least this many rows; its tables take as long to build as 280 of them. */
