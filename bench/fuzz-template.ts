@@ -1,6 +1,6 @@
 /** Damaged chat templates, and damaged conversations. */
 import { encodeChat, renderChat } from '../src/chat-template';
-import type { Message } from '../src/protocol';
+import type { Message } from '../src/generate-types';
 import { createTokenizer } from '../src/tokenizer';
 import { mutateJson, mutateText, pick } from './fuzz-mutate';
 import { readJson } from './fuzz-seeds';

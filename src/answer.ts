@@ -1,5 +1,5 @@
 /** One answer as it is written: sampled, decoded, and ended for the right reason. */
-import type { Answer, Chunk } from './protocol';
+import type { Answer, Chunk } from './generate-types';
 import type { CompleteSettings, Sampler } from './sampler';
 import type { Session } from './session';
 import { createStopMatcher } from './stop';

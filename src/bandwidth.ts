@@ -2,10 +2,11 @@
  * A plain read of the ternary weights, by the threads that decode: the least time that a token can take on a machine, since
  * each weight is read once a token. Measured where a decode rate is to be judged.
  */
+
+import type { Bandwidth } from './generate-types';
 import type { Machine } from './machine';
 import type { Matrix, MemoryPlan } from './memory';
 import type { Pool } from './pool';
-import type { Bandwidth } from './protocol';
 
 /** Matrices are whole multiples of it: 16 rows of 64 weights. */
 const GRAIN = 256;

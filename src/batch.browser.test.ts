@@ -4,8 +4,9 @@ import { packedCheckpoint, shapeOdd } from '../bench/synthesize';
 import { bitDifference, openMachine, someTokens } from '../e2e/machine';
 import { syntheticModel, tinyStories } from '../e2e/reading';
 import type { SternaError } from './errors';
+import type { GenerateOptions, Message } from './generate-types';
+import type { LoadOptions } from './load-types';
 import { load, type Model } from './model';
-import type { GenerateOptions, LoadOptions, Message } from './protocol';
 import { append, copySession, logitsView, prefill, rowsOf, type Session } from './session';
 
 const dog: Message[] = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }];

@@ -1,6 +1,6 @@
 /** The models in the browser's storage, for the page: what is there, whether it is whole, and how to get rid of it. */
 import { SternaError } from './errors';
-import type { CachedModel, HubSource, StorageFacts } from './protocol';
+import type { CachedModel, HubSource, StorageFacts } from './load-types';
 import { openStore, type Store } from './store';
 
 async function needStore(): Promise<Store> {

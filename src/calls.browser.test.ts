@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openMachine } from '../e2e/machine';
 import { fetchModel, hfPacked, tinyStories } from '../e2e/reading';
 import type { SternaError } from './errors';
+import type { Message } from './generate-types';
 import { load, type Model } from './model';
-import type { Message } from './protocol';
 
 const dog: Message[] = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }];
 const long = { temperature: 0, ignoreEos: true };

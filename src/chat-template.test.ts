@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { encodeChat, renderChat, templateOf } from './chat-template';
-import type { Message } from './protocol';
+import type { Message } from './generate-types';
 import { createTokenizer } from './tokenizer';
 
 const read = (path: string) => JSON.parse(readFileSync(new URL(`../${path}`, import.meta.url), 'utf8'));

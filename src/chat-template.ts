@@ -2,7 +2,7 @@
 import { Template } from '@huggingface/jinja';
 import { renderBounded } from './bounded-template';
 import { SternaError, shown } from './errors';
-import type { Message } from './protocol';
+import type { Message } from './generate-types';
 import type { SpecialToken, Tokenizer } from './tokenizer';
 
 export interface TemplateVariables {

@@ -4,8 +4,8 @@ import { packedWeights } from '../bench/packed-weights';
 import { checkpointFiles, type WriteOptions } from '../bench/synthesize';
 import { filesOf } from '../e2e/checkpoints';
 import { fetchModel, fixtures, getJson, tinyStories } from '../e2e/reading';
+import type { LoadOptions, Source } from './load-types';
 import { load } from './model';
-import type { LoadOptions, Source } from './protocol';
 
 const { config, generation, weights: bytes } = await fetchModel(tinyStories);
 const weights = packedWeights(config as Record<string, unknown>, generation as Record<string, unknown>, bytes);

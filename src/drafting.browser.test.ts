@@ -1,8 +1,9 @@
 /** Drafting with the real model: the same tokens, text, reason and cache as without, whatever was guessed. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { tinyStories } from '../e2e/reading';
+import type { GenerateOptions, GenerateResult } from './generate-types';
+import type { LoadOptions } from './load-types';
 import { load, type Model } from './model';
-import type { GenerateOptions, GenerateResult, LoadOptions } from './protocol';
 
 const story =
   'Once upon a time, there was a little girl named Lily. She loved to play with her big red ball in the park. ' +

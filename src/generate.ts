@@ -2,9 +2,10 @@
 import { beginAnswer, type Writing } from './answer';
 import { createDrafter, type Drafter, type PassCosts } from './draft';
 import { SternaError } from './errors';
+import type { Chunk, GenerateResult } from './generate-types';
 import type { MemoryPlan } from './memory';
 import type { Pool } from './pool';
-import type { Chunk, GenerateMessage, GenerateResult } from './protocol';
+import type { GenerateMessage } from './protocol';
 import { type CompleteSettings, createSampler, logitsThatMatter, type Sampler, samplerRoom } from './sampler';
 import { commonPrefix, copySession, logitsView, prefill, rowsOf, type Session } from './session';
 import type { Tokenizer } from './tokenizer';

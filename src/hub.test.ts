@@ -5,8 +5,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { type FakeHub, startFakeHub } from '../e2e/fake-hub';
 import { failure, hasty, longBytes, longFile, MB, never, RANGE, readAll, same, until } from '../e2e/source-checks';
 import type { SternaError } from './errors';
+import type { HubSource } from './load-types';
 import { openOrigin } from './origin';
-import type { HubSource } from './protocol';
 import type { RetryEvent } from './request';
 
 vi.setConfig({ testTimeout: 60_000 }); // long files, on a busy machine

@@ -2,8 +2,8 @@
 import { listFiles, modelInfo } from '@huggingface/hub';
 import { type ByteSource, remoteSource } from './download';
 import { SternaError } from './errors';
+import type { HubSource } from './load-types';
 import type { Folder, Listing, Opening } from './origin';
-import type { HubSource } from './protocol';
 import {
   ask,
   type Call,

@@ -5,8 +5,8 @@ import { checkpointFiles, type WriteOptions } from '../bench/synthesize';
 import { filesOf } from '../e2e/checkpoints';
 import { bitDifference } from '../e2e/machine';
 import { fetchModel, fixtures, getJson, tinyStories } from '../e2e/reading';
+import type { LoadOptions } from './load-types';
 import { load, type Model } from './model';
-import type { LoadOptions } from './protocol';
 
 const { config, generation, weights: bytes } = await fetchModel(tinyStories);
 const weights = packedWeights(config as Record<string, unknown>, generation as Record<string, unknown>, bytes);

@@ -5,28 +5,31 @@ export { deleteModel, listModels, persistStorage, storageFacts, verifyModel } fr
 export type { ModelConfig } from './config';
 export { type ErrorCode, SternaError } from './errors';
 export { type Features, features } from './features';
-export type { CacheKind, KernelName } from './memory';
-export { type Generation, inspect, load, type Model } from './model';
 export type {
   Answer,
   Bandwidth,
-  CachedModel,
   Chunk,
   Encoded,
   GenerateOptions,
   GenerateResult,
+  Message,
+  PerplexityOptions,
+  PerplexityResult,
+  PrefillProgress,
+  TokenizeOptions,
+} from './generate-types';
+export type { Generation } from './generation';
+export type {
+  CachedModel,
   HubSource,
   Inspection,
   LoadOptions,
   LoadTimes,
-  Message,
   ModelInfo,
-  PerplexityOptions,
-  PerplexityResult,
   Phase,
-  PrefillProgress,
   Progress,
   Source,
   StorageFacts,
-  TokenizeOptions,
-} from './protocol';
+} from './load-types';
+export type { CacheKind, KernelName } from './memory';
+export { inspect, load, type Model } from './model';

@@ -1,12 +1,13 @@
 /** What a source holds, and what it would cost to load it, before anything large is downloaded. */
 import { countParameters } from './config';
 import type { SternaError } from './errors';
+import type { Inspection } from './load-types';
 import { findModel, type KeptDescription, storedTextSize } from './loader';
 import type { KernelName } from './memory';
 import { checkOptions, layOut, lmHeadOf, sharing, threadCount } from './options';
 import { exactTables, storedSize } from './parts';
 import { createReport } from './progress';
-import type { Inspection, LoadRequest } from './protocol';
+import type { LoadRequest } from './protocol';
 import type { StoredModel } from './store-manifest';
 import { EXACT, exactBytesMissing, RECORD_BYTES } from './weights';
 

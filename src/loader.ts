@@ -10,6 +10,7 @@ import { type ErrorCode, SternaError } from './errors';
 import { free } from './free';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
+import type { LoadTimes, ModelInfo, Progress } from './load-types';
 import { ABORT, createMemory, REQUEST } from './memory';
 import {
   type CheckedOptions,
@@ -26,7 +27,7 @@ import { createPacker, fillPadding, type Packer } from './packer';
 import { exactTables, storedSize } from './parts';
 import { type Pool, type Spawn, startPool } from './pool';
 import { createReport, type Report } from './progress';
-import type { LoadRequest, LoadTimes, ModelInfo, Progress } from './protocol';
+import type { LoadRequest } from './protocol';
 import { writeRopeTables } from './rope';
 import { openStore, type Store } from './store';
 import { withFreeLock, withLock } from './store-lock';

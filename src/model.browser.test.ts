@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fixtures, getJson, tinyStories } from '../e2e/reading';
 import type { SternaError } from './errors';
+import type { GenerateResult, Message } from './generate-types';
+import type { LoadOptions } from './load-types';
 import { load, type Model } from './model';
-import type { GenerateResult, LoadOptions, Message } from './protocol';
 
 interface Golden {
   prompts: { kind: string; prompt: string; input_ids: number[]; greedy_ids: number[]; top1_top2_logit_gap: number[] }[];

@@ -1,45 +1,20 @@
 /** The page's handle on a model: starts the engine worker, passes calls on, and turns its answers into the public API. */
-import { proxy, type Remote, transfer, wrap } from 'comlink';
-import { type Assets, locateAssets } from './assets';
-import { fromRecord, SternaError, toRecord as toErrorRecord } from './errors';
-import { ABORT } from './memory';
+import { proxy } from 'comlink';
+import { locateAssets } from './assets';
+import { SternaError } from './errors';
 import type {
   Bandwidth,
-  Chunk,
   Encoded,
-  EngineApi,
-  GenerateMessage,
   GenerateOptions,
-  GenerateResult,
-  Inspection,
-  KernelWorkerMessage,
-  LoadOptions,
-  LocateRequest,
   Message,
-  ModelInfo,
   PerplexityOptions,
   PerplexityResult,
-  Progress,
-  Prompt,
-  Reply,
-  Source,
-  SourceRecord,
-  SpawnReply,
-  SpawnRequest,
   TokenizeOptions,
-} from './protocol';
-import { startWorker, workerFailure } from './start-worker';
-
-/**
- * An answer as it comes, or several (`n`). Iterate it for the tokens (once), or just await `result`. Leaving the loop
- * early aborts.
- */
-export interface Generation extends AsyncIterable<Chunk> {
-  /** The whole answer. Resolves also after an abort (finishReason `abort`); rejects with a SternaError on failure. */
-  readonly result: Promise<GenerateResult>;
-  /** Ends all answers at the next barrier; what was generated so far is kept. */
-  abort(): void;
-}
+} from './generate-types';
+import { type Generation, startGeneration } from './generation';
+import { startEngine } from './link';
+import type { Inspection, LoadOptions, ModelInfo, Progress, Source } from './load-types';
+import type { Prompt, SourceRecord } from './protocol';
 
 export interface Model {
   /** What runs, and why: configuration, kernel, threads, memory. */
@@ -93,173 +68,8 @@ export interface Model {
   dispose(): Promise<void>;
 }
 
-let lastRequest = 0;
-
 /** How long an engine that was told to stop loading may take to say so; its script may not even have arrived. */
 const LOAD_ABORT_MS = 1000;
-
-/** The engine worker of one model, with an end to calls that nobody will answer any more. */
-function startEngine(assets: Assets) {
-  const { 'engine.worker.js': engineUrl, 'kernel.worker.js': kernelUrl, ...kernels } = assets;
-  const worker = startWorker(engineUrl);
-  worker.postMessage({ kernels } satisfies LocateRequest);
-  const api: Remote<EngineApi> = wrap<EngineApi>(worker);
-  let memory: Int32Array | undefined;
-  let ended: SternaError | undefined;
-  const waiting = new Set<(error: SternaError) => void>();
-  const kernelWorkers: Worker[] = [];
-
-  worker.addEventListener('message', ({ data }: MessageEvent<Partial<SpawnRequest> | undefined>) => {
-    const start = data?.spawn;
-    if (!start || ended) return;
-    let kernelWorker: Worker;
-    try {
-      kernelWorker = startWorker(kernelUrl);
-    } catch (error) {
-      return end(error as SternaError);
-    }
-    kernelWorkers.push(kernelWorker);
-    const pass = (message: KernelWorkerMessage): void =>
-      worker.postMessage({ rank: start.rank, message } satisfies SpawnReply);
-    kernelWorker.onmessage = (event: MessageEvent<KernelWorkerMessage>) => pass(event.data);
-    kernelWorker.onerror = (event) => pass({ error: toErrorRecord(workerFailure(kernelUrl, event)) });
-    kernelWorker.postMessage(start);
-  });
-
-  function end(error: SternaError): void {
-    if (ended) return;
-    ended = error;
-    memory = undefined;
-    for (const each of [worker, ...kernelWorkers]) each.terminate();
-    for (const reject of waiting) reject(error);
-    waiting.clear();
-  }
-  worker.onerror = (event) => end(workerFailure(engineUrl, event));
-
-  /** What `work` gives, unless the engine ends first: calls to a terminated worker never settle. */
-  function orEnd<T>(work: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      if (ended) return reject(ended);
-      waiting.add(reject);
-      work()
-        .then(resolve, reject)
-        .finally(() => waiting.delete(reject));
-    });
-  }
-
-  /** One call: its value, or its error as a SternaError. */
-  async function call<T>(work: () => Promise<Reply<T>>): Promise<T> {
-    const reply = await orEnd(work).catch((error: unknown) => {
-      if (error instanceof SternaError) throw error;
-      throw new SternaError('bad-input', 'an argument cannot be sent to the engine', { got: String(error) });
-    });
-    if ('error' in reply) throw fromRecord(reply.error);
-    return reply.value;
-  }
-
-  /** Asks for the end of a request that is waiting or at work. */
-  function abort(id: number): void {
-    if (ended) return;
-    if (memory) Atomics.store(memory, ABORT / 4, id);
-    void api.abort(id);
-  }
-
-  /** call(), aborted by a signal. */
-  async function abortable<T>(
-    signal: AbortSignal | undefined,
-    work: (id: number) => Promise<Reply<T>>,
-    onAbort = abort,
-  ): Promise<T> {
-    const id = ++lastRequest;
-    const listener = (): void => onAbort(id);
-    if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
-    signal?.addEventListener('abort', listener);
-    try {
-      return await call(() => work(id));
-    } finally {
-      signal?.removeEventListener('abort', listener);
-    }
-  }
-
-  const share = (shared: WebAssembly.Memory | undefined): void => {
-    memory = shared && new Int32Array(shared.buffer);
-  };
-  return { api, call, orEnd, abort, abortable, share, end };
-}
-
-type Engine = ReturnType<typeof startEngine>;
-
-function startGeneration(
-  { api, call, orEnd, abort }: Engine,
-  prompt: () => Prompt,
-  options: GenerateOptions,
-): Generation {
-  const { signal, onPrefill, ...settings } = options;
-  const id = ++lastRequest;
-  const { port1, port2 } = new MessageChannel();
-  const chunks: Chunk[] = [];
-  let wake: (() => void) | undefined;
-  let over = false;
-  const stop = (): void => {
-    if (!over) abort(id);
-  };
-
-  // the port's messages and the call's reply come over different channels: the last chunks may come after the reply
-  let expected = Number.POSITIVE_INFINITY;
-  let settle: () => void = () => {};
-  const delivered = new Promise<void>((resolve) => {
-    settle = resolve;
-  });
-  let received = 0;
-  port1.onmessage = ({ data }: MessageEvent<GenerateMessage>) => {
-    received++;
-    if ('chunk' in data) {
-      chunks.push(data.chunk);
-      wake?.();
-    }
-    if (received >= expected) settle();
-    if ('prefill' in data) onPrefill?.(data.prefill);
-  };
-
-  const result = (async (): Promise<GenerateResult> => {
-    try {
-      if (signal?.aborted) stop(); // the answer then ends before its first token
-      signal?.addEventListener('abort', stop);
-      const answer = await call(() => api.generate(id, prompt(), settings, transfer(port2, [port2])));
-      expected = answer.messages;
-      if (received < expected) await orEnd(() => delivered);
-      return answer.result;
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      port1.close();
-      over = true;
-      wake?.();
-    }
-  })();
-  result.catch(() => {}); // whoever iterates gets the error from the iteration
-
-  async function* iterate(): AsyncGenerator<Chunk> {
-    try {
-      for (;;) {
-        const chunk = chunks.shift();
-        if (chunk) yield chunk;
-        else if (over) break;
-        else {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        }
-      }
-      await result;
-    } finally {
-      if (!over) {
-        stop();
-        await result.catch(() => {}); // the model is free for the next call when the loop has been left
-      }
-    }
-  }
-  return { result, abort: stop, [Symbol.asyncIterator]: iterate };
-}
 
 /** The source as it can be posted. */
 function toRecord(source: Source): SourceRecord {

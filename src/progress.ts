@@ -1,5 +1,5 @@
 /** Loading progress as the page wants it: not too often, and with the rate of the last seconds. */
-import type { Phase, Progress } from './protocol';
+import type { Phase, Progress } from './load-types';
 
 const EVERY_MS = 60;
 const WINDOW_MS = 3000;

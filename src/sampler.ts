@@ -3,7 +3,7 @@
  * the only function beyond + - * / is `exp`, which is passed in, and every sum has one order.
  */
 import { SternaError } from './errors';
-import type { GenerateOptions, GenerateSettings } from './protocol';
+import type { GenerateOptions, GenerateSettings } from './generate-types';
 
 export interface SamplerSettings {
   temperature: number; // 0 = greedy

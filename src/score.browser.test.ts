@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Checkpoint, checkpointBytes, packedCheckpoint, shapeOdd } from '../bench/synthesize';
 import { someTokens } from '../e2e/machine';
 import type { SternaError } from './errors';
+import type { LoadOptions } from './load-types';
 import { load, type Model } from './model';
-import type { LoadOptions } from './protocol';
 
 const { vocab } = shapeOdd;
 const tokens = someTokens(300, vocab);

@@ -7,9 +7,10 @@ import type { MachineHost } from '../e2e/machine.worker';
 import { type ModelFiles, syntheticModel, tinyStories } from '../e2e/reading';
 import { lostAmongBest } from '../e2e/screening-lab';
 import type { SternaError } from './errors';
+import type { GenerateSettings } from './generate-types';
+import type { LoadOptions } from './load-types';
 import { load, type Model } from './model';
 import { checkOptions, screeningOf } from './options';
-import type { GenerateSettings, LoadOptions } from './protocol';
 
 const shapes: [string, Shape][] = [
   ['2501 rows of 96', { hidden: 96, ffn: 60, layers: 1, heads: 3, kvHeads: 1, vocab: 2501, seed: 1 }],

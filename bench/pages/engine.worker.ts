@@ -2,10 +2,11 @@
 import { expose } from 'comlink';
 import { createPassCosts } from '../../src/draft';
 import { type GenerateContext, generate } from '../../src/generate';
+import type { GenerateSettings } from '../../src/generate-types';
 import { compileKernels } from '../../src/kernels';
+import type { LoadOptions, ModelInfo } from '../../src/load-types';
 import { type LoadedModel, loadModel } from '../../src/loader';
 import type { Spawn } from '../../src/pool';
-import type { GenerateSettings, LoadOptions, ModelInfo } from '../../src/protocol';
 import { validateSettings } from '../../src/sampler';
 import { logitsView, type Session } from '../../src/session';
 import { createYield } from '../../src/yield';

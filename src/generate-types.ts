@@ -1,0 +1,140 @@
+/** The public types of a loaded model's calls: messages, options of an answer, tokens, results. */
+
+export interface Message {
+  role: string; // system | user | assistant, as the model's template knows them
+  content: string;
+}
+
+export interface GenerateOptions {
+  /** Most tokens to generate, at least 1. Default: what is left of the context. */
+  maxTokens?: number;
+  /** 0 to 100; 0 = greedy. Default: the model's generation_config.json, else 0.8. */
+  temperature?: number;
+  /** Keep the k most likely tokens; 0 = off. */
+  topK?: number;
+  /** Keep the smallest set of tokens whose probability reaches p; 1 = off. */
+  topP?: number;
+  /** Keep tokens at least this likely, relative to the most likely; 0 = off. */
+  minP?: number;
+  /** 0.01 to 100: divide (or multiply, if negative) logits of tokens seen in prompt or answer; 1 = off. */
+  repetitionPenalty?: number;
+  /** -2 to 2: subtract this times the token's count in the answer; 0 = off. */
+  frequencyPenalty?: number;
+  /** -2 to 2: subtract this from tokens present in the answer; 0 = off. */
+  presencePenalty?: number;
+  /** 0 to 2^53 - 1. Same seed, same text, on every machine. Default: random; see `GenerateResult.seed`. */
+  seed?: number;
+  /** Text that ends the answer; it is not part of the answer. */
+  stop?: string | string[];
+  /** Go on past the model's end-of-turn tokens (they are still not shown). Default false. */
+  ignoreEos?: boolean;
+  /**
+   * Answers to write at once, at most `LoadOptions.sequences`. Default 1. The prompt is read once. Answer i is the one
+   * that `seed + i` gives alone; each ends by itself.
+   */
+  n?: number;
+  /**
+   * Guess tokens that follow the same words earlier in prompt or answer, and check several in one pass: faster where a
+   * text is repeated or edited, and the same tokens. Default `auto`: where measured times say that it pays. Answers
+   * written together (`n` above 1) are not drafted.
+   */
+  draft?: 'auto' | boolean;
+  /** Ends the answer with finishReason `abort`; what was generated so far is kept. */
+  signal?: AbortSignal;
+  /** Called before the first pass over the prompt and after each. */
+  onPrefill?: (progress: PrefillProgress) => void;
+}
+
+/** `GenerateOptions` without what cannot be cloned. */
+export type GenerateSettings = Omit<GenerateOptions, 'signal' | 'onPrefill'>;
+
+/** How far the prompt has been read. */
+export interface PrefillProgress {
+  /** Prompt tokens whose keys and values are in the cache, also those that were there before. */
+  done: number;
+  total: number;
+}
+
+/**
+ * One generated token and the text it released (empty while a character or a stop string may still be open). Text that
+ * is still held back when the answer ends comes in one more chunk, with the last token's index.
+ */
+export interface Chunk {
+  text: string;
+  token: number;
+  /** The token's place in its answer. */
+  index: number;
+  /** Which of the `n` answers, from 0. */
+  answer: number;
+}
+
+export interface Answer {
+  text: string;
+  tokens: number[];
+  finishReason: 'stop' | 'length' | 'abort';
+  /** What gives this answer again, alone. */
+  seed: number;
+}
+
+/** The first answer, all answers, and what they took together. */
+export interface GenerateResult extends Answer {
+  /** All `n` answers; the first is the result itself. */
+  answers: Answer[];
+  usage: {
+    promptTokens: number;
+    /** Prompt tokens whose keys and values were already in the cache. */
+    cachedTokens: number;
+    /** Tokens of all answers. */
+    completionTokens: number;
+  };
+  /** Tokens that were guessed, and how many of them were right: see `GenerateOptions.draft`. */
+  draft: { drafted: number; accepted: number };
+  timings: {
+    /** Prefill of the uncached prompt tokens, ms. */
+    promptMs: number;
+    /** From the tokenised prompt to the first token, ms; 0 if there was none. */
+    firstTokenMs: number;
+    /** From the first token to the end of the last answer, ms. */
+    decodeMs: number;
+    promptTokensPerSecond: number;
+    /** Of all answers together. */
+    decodeTokensPerSecond: number;
+  };
+}
+
+export interface TokenizeOptions {
+  /** Put the model's BOS token in front. Default false. */
+  bos?: boolean;
+  /** Put the model's EOS token at the end. Default false. */
+  eos?: boolean;
+  /** Read special tokens in the text as such. Default false: they are ordinary text. */
+  special?: boolean;
+}
+
+export interface PerplexityOptions {
+  /** Tokens to a window. Default: the context length. */
+  window?: number;
+  /** Tokens from the start of one window to the next. Default: `window`. */
+  stride?: number;
+}
+
+/** Sum of the negative log likelihoods of the scored tokens (nats), exp of their mean, and how many they are. */
+export interface PerplexityResult {
+  perplexity: number;
+  nll: number;
+  tokens: number;
+}
+
+/** What a plain read of all ternary weights takes, by the threads that decode, from where the weights lie. */
+export interface Bandwidth {
+  /** Bytes of the ternary weights. */
+  bytes: number;
+  /** One read of them all: no token can take less. */
+  ms: number;
+  bytesPerSecond: number;
+}
+
+export interface Encoded {
+  text: string;
+  ids: number[];
+}

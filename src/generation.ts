@@ -1,0 +1,89 @@
+/** An answer on its way from the engine to the page. */
+import { transfer } from 'comlink';
+import type { Chunk, GenerateOptions, GenerateResult } from './generate-types';
+import { type Engine, nextRequest } from './link';
+import type { GenerateMessage, Prompt } from './protocol';
+
+/**
+ * An answer as it comes, or several (`n`). Iterate it for the tokens (once), or just await `result`. Leaving the loop
+ * early aborts.
+ */
+export interface Generation extends AsyncIterable<Chunk> {
+  /** The whole answer. Resolves also after an abort (finishReason `abort`); rejects with a SternaError on failure. */
+  readonly result: Promise<GenerateResult>;
+  /** Ends all answers at the next barrier; what was generated so far is kept. */
+  abort(): void;
+}
+
+/** Asks for an answer; `prompt` is called when it is the engine's turn, and may throw. */
+export function startGeneration(
+  { api, call, orEnd, abort }: Engine,
+  prompt: () => Prompt,
+  options: GenerateOptions,
+): Generation {
+  const { signal, onPrefill, ...settings } = options;
+  const id = nextRequest();
+  const { port1, port2 } = new MessageChannel();
+  const chunks: Chunk[] = [];
+  let wake: (() => void) | undefined;
+  let over = false;
+  const stop = (): void => {
+    if (!over) abort(id);
+  };
+
+  // the port's messages and the call's reply come over different channels: the last chunks may come after the reply
+  let expected = Number.POSITIVE_INFINITY;
+  let settle: () => void = () => {};
+  const delivered = new Promise<void>((resolve) => {
+    settle = resolve;
+  });
+  let received = 0;
+  port1.onmessage = ({ data }: MessageEvent<GenerateMessage>) => {
+    received++;
+    if ('chunk' in data) {
+      chunks.push(data.chunk);
+      wake?.();
+    }
+    if (received >= expected) settle();
+    if ('prefill' in data) onPrefill?.(data.prefill);
+  };
+
+  const result = (async (): Promise<GenerateResult> => {
+    try {
+      if (signal?.aborted) stop(); // the answer then ends before its first token
+      signal?.addEventListener('abort', stop);
+      const answer = await call(() => api.generate(id, prompt(), settings, transfer(port2, [port2])));
+      expected = answer.messages;
+      if (received < expected) await orEnd(() => delivered);
+      return answer.result;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      port1.close();
+      over = true;
+      wake?.();
+    }
+  })();
+  result.catch(() => {}); // whoever iterates gets the error from the iteration
+
+  async function* iterate(): AsyncGenerator<Chunk> {
+    try {
+      for (;;) {
+        const chunk = chunks.shift();
+        if (chunk) yield chunk;
+        else if (over) break;
+        else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      }
+      await result;
+    } finally {
+      if (!over) {
+        stop();
+        await result.catch(() => {}); // the model is free for the next call when the loop has been left
+      }
+    }
+  }
+  return { result, abort: stop, [Symbol.asyncIterator]: iterate };
+}
