@@ -8,6 +8,7 @@ import { transfer } from 'comlink';
 import { measureBandwidth } from './bandwidth';
 import { encodeChat } from './chat-template';
 import { createPassCosts } from './draft';
+import { checkEmbedSettings, embedAll, leastUsed } from './embed';
 import { SternaError, toRecord } from './errors';
 import { checkTokens, generate } from './generate';
 import type { Message } from './generate-types';
@@ -167,6 +168,20 @@ export function createEngine(spawn: Spawn): EngineApi {
           return perplexity(scoring(loadedModel, aborted), ids, options);
         }),
       ),
+    countTokens: (prompt) => reply(() => promptIds(loaded(), prompt).length),
+    embed: async (id, texts, options, onProgress) => {
+      const embedded = await reply(() =>
+        alone(id, async (loadedModel, aborted) => {
+          const settings = checkEmbedSettings(options);
+          const tokenised = texts.map((text) =>
+            promptIds(loadedModel, typeof text === 'string' ? { text } : { ids: text }),
+          );
+          const context = { ...scoring(loadedModel, aborted), session: leastUsed(sessions) };
+          return embedAll(context, tokenised, settings, onProgress);
+        }),
+      );
+      return 'value' in embedded ? transfer(embedded, [embedded.value.vectors.buffer]) : embedded;
+    },
     measureBandwidth: (id) =>
       reply(() =>
         alone(id, ({ pool }, aborted) =>

@@ -137,6 +137,7 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
 
   function pass(): void {
     const n = words[ROWS / 4]!;
+    const logitsFrom = words[LOGITS_FROM / 4]!; // n: no lm_head; thread 0 may then begin the next pass at the last barrier
     if (n === 0) {
       readWeights();
       meet();
@@ -170,7 +171,7 @@ export function createForward(machine: Machine, aborted: () => boolean, tap?: Ta
       tap?.('down', index);
       meet();
     }
-    lmHead(words[LOGITS_FROM / 4]!, n);
+    lmHead(logitsFrom, n);
     tap?.('head', 0);
   }
 

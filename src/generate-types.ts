@@ -134,6 +134,24 @@ export interface Bandwidth {
   bytesPerSecond: number;
 }
 
+export interface EmbedOptions {
+  /** What becomes of the hidden states of a text: their mean, or the state of its last token. Default `mean`. */
+  pooling?: 'mean' | 'last';
+  /** Divide by the L2 norm, so that a dot product is the cosine of the angle. Default true. */
+  normalize?: boolean;
+  /** Rejects with `aborted`. */
+  signal?: AbortSignal;
+  /** Called after each pass: tokens that were read, and tokens of all texts. */
+  onProgress?: (progress: PrefillProgress) => void;
+}
+
+export interface EmbedResult {
+  /** A vector for each text, in order: float32 [hidden]. */
+  embeddings: Float32Array[];
+  /** Tokens of all texts together. */
+  usage: { promptTokens: number };
+}
+
 export interface Encoded {
   text: string;
   ids: number[];

@@ -9,6 +9,8 @@ export type {
   Answer,
   Bandwidth,
   Chunk,
+  EmbedOptions,
+  EmbedResult,
   Encoded,
   GenerateOptions,
   GenerateResult,

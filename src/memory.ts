@@ -159,7 +159,7 @@ export const ABORT = 384; // i32: id of the request to abort; written by the pag
 export const REQUEST = 388; // i32: id of the request at work
 export const STOP = 392; // i32[2]: thread 0's decision to leave the pass, by turns; read by all after a barrier
 export const ROWS = 448; // i32: rows of the pass
-export const LOGITS_FROM = 452; // i32: logits are wanted of rows logitsFrom..rows-1
+export const LOGITS_FROM = 452; // i32: logits are wanted of rows logitsFrom..rows-1; rows: of none
 export const BEST = 456; // i32: how many of the best logits of a row are wanted; the others may be -Infinity. 0: all are
 const FIRST_FREE = 1024;
 

@@ -1,9 +1,12 @@
 /** The page's handle on a model: starts the engine worker, passes calls on, and turns its answers into the public API. */
 import { proxy } from 'comlink';
 import { locateAssets } from './assets';
+import { startEmbedding } from './embedding';
 import { SternaError } from './errors';
 import type {
   Bandwidth,
+  EmbedOptions,
+  EmbedResult,
   Encoded,
   GenerateOptions,
   Message,
@@ -36,6 +39,12 @@ export interface Model {
    */
   applyChatTemplate(messages: Message[], options?: { addGenerationPrompt?: boolean }): Promise<Encoded>;
   /**
+   * Tokens that a prompt takes: of a text as `complete` reads it (with BOS where the model's tokenizer puts it in front), of
+   * messages as `chat` does (in the chat template, with the beginning of the assistant's turn).
+   * @throws SternaError as `tokenize` and `applyChatTemplate`
+   */
+  countTokens(prompt: string | Message[]): Promise<number>;
+  /**
    * Answers a conversation. Keys and values of the prefix shared with the last call are reused. One call at a time:
    * a second one rejects with `busy`. `n` answers at once need a model that was loaded with as many `sequences`.
    * `result` rejects with `bad-input`, `context-full`, `no-tokenizer`, `unsupported`
@@ -58,6 +67,22 @@ export interface Model {
     input: number[] | string,
     options?: PerplexityOptions & { signal?: AbortSignal },
   ): Promise<PerplexityResult>;
+  /**
+   * Embeddings: the hidden states after the final norm, float32 [hidden] for each text, by default their mean divided by its
+   * L2 norm. The same bits on every machine. A string gets BOS where the model's tokenizer puts it in front; ids are taken
+   * as they are; an array of numbers is one text.
+   *
+   * What they are good for: models that were trained to embed. A chat model was trained to predict the next token, and
+   * its hidden states are weak embeddings: texts of all kinds lie close together, and the order of neighbours is rough. They
+   * do to find near duplicates or to group short texts of one kind; for search, use an embedding model. `last` suits
+   * decoders that were trained with it; for others `mean` is the better choice.
+   *
+   * Takes its turn as an answer does. It works in the sequence of the cache that holds least, so a chat keeps its prefix
+   * if the model was loaded with `sequences: 2` or more; with one, the next answer reads its prompt anew.
+   * @throws SternaError `bad-input` for an empty text, more than 2048 of them or ids outside the vocabulary, `context-full`
+   * for a text longer than the context, `no-tokenizer`, `busy`, `aborted`
+   */
+  embed(input: string | string[] | number[] | number[][], options?: EmbedOptions): Promise<EmbedResult>;
   /**
    * Reads all ternary weights over and over for 0.1 s and more, by the threads that decode: a token reads each of them once,
    * so that no token can be faster. Takes its turn as an answer does, and changes nothing.
@@ -173,6 +198,11 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
         const checked = typeof input === 'string' ? input : toIds(input);
         return abortable(by, (id) => api.perplexity(id, checked, windows));
       },
+      countTokens: async (prompt) => {
+        const checked = typeof prompt === 'string' ? { text: prompt } : { messages: prompt };
+        return call(() => api.countTokens(checked));
+      },
+      embed: async (input, embedOptions) => startEmbedding(engine, input, embedOptions ?? {}),
       measureBandwidth: ({ signal: by } = {}) => abortable(by, (id) => api.measureBandwidth(id)),
       dispose: async () => end(new SternaError('disposed', 'the model was disposed')),
     };

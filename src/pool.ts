@@ -22,8 +22,8 @@ export interface Pool {
   plan: MemoryPlan;
   /**
    * One forward pass over at most plan.maxRows rows; afterwards the logits of rows logitsFrom.. (at most
-   * plan.logitRows of them) lie at plan.logits. False if it was aborted. Without rows: a plain read of the ternary
-   * weights (bandwidth.ts).
+   * plan.logitRows of them; none with logitsFrom = rows.length) lie at plan.logits, and the residual stream at plan.hidden.
+   * False if it was aborted. Without rows: a plain read of the ternary weights (bandwidth.ts).
    * @param best how many of the best logits of each row are wanted: the others may then be -Infinity. Default 0: all are
    * @throws SternaError `worker` if a thread failed; the pool is then unusable
    */

@@ -8,6 +8,7 @@ import type { ErrorRecord } from './errors';
 import type {
   Bandwidth,
   Chunk,
+  EmbedOptions,
   Encoded,
   GenerateResult,
   GenerateSettings,
@@ -59,6 +60,14 @@ export interface EngineApi {
   ): Promise<Reply<{ result: GenerateResult; messages: number }>>;
   evaluate(id: number, ids: number[]): Promise<Reply<Float32Array<ArrayBuffer>>>;
   perplexity(id: number, input: number[] | string, options: PerplexityOptions): Promise<Reply<PerplexityResult>>;
+  /** Of a text each, one after the other. f32[texts, hidden] */
+  embed(
+    id: number,
+    texts: (string | number[])[],
+    settings: Omit<EmbedOptions, 'signal' | 'onProgress'>,
+    onProgress: (progress: PrefillProgress) => void,
+  ): Promise<Reply<{ vectors: Float32Array<ArrayBuffer>; promptTokens: number }>>;
+  countTokens(prompt: Prompt): Promise<Reply<number>>;
   measureBandwidth(id: number): Promise<Reply<Bandwidth>>;
   abort(id: number): Promise<void>;
 }

@@ -361,7 +361,7 @@ function linear(matrix: Linear, x: Float32Array): Float32Array {
   return bitLinearGroups(matrix, quantiseGroups(padded, matrix.group));
 }
 
-/** One timeline: feed tokens one by one, get the final normed state's logits. */
+/** One timeline: feed tokens one by one, get the logits of the final normed state; or, `headless`, the state itself. */
 export function createReference(model: ReferenceModel, options: { kvCache: CacheKind; lmHead: 'bf16' | 'int8' }) {
   const { config } = model;
   const { hidden, heads, kvHeads, headDim, rmsNormEps: eps, residualScale } = config;
@@ -390,7 +390,7 @@ export function createReference(model: ReferenceModel, options: { kvCache: Cache
     return joined(rowsOf(normed, normed.length / heads).map((x) => unpadHead(x, headDim)));
   };
 
-  return function step(token: number): Float32Array {
+  return function step(token: number, headless = false): Float32Array {
     let h = embedding.row(token).map((v) => v * f(config.embeddingScale));
     const add = (y: Float32Array): void => {
       h = h.map((v, i) => v + y[i]!);
@@ -410,8 +410,17 @@ export function createReference(model: ReferenceModel, options: { kvCache: Cache
       add(linear(layer.down, layer.ffnNorm ? rmsNorm(m, layer.ffnNorm, eps) : m));
     }
     position++;
-    return head.logits(rmsNorm(h, model.finalNorm, eps)).map((v) => v * f(config.logitScale));
+    const state = rmsNorm(h, model.finalNorm, eps);
+    return headless ? state : head.logits(state).map((v) => v * f(config.logitScale));
   };
+}
+
+/** An embedding of hidden states: their mean or the last, over its L2 norm; float64, rounded once. */
+export function pooled(states: Float32Array[], pooling: 'mean' | 'last', normalize: boolean): Float32Array {
+  const some = pooling === 'mean' ? states : states.slice(-1);
+  const mean = Array.from(some[0]!, (_, i) => some.reduce((sum, state) => sum + state[i]!, 0) / some.length);
+  const norm = normalize ? Math.sqrt(mean.reduce((sum, v) => sum + v * v, 0)) || 1 : 1;
+  return Float32Array.from(mean, (v) => v / norm);
 }
 
 /** An embedding or lm_head in one of its three forms. */

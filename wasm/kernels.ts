@@ -25,6 +25,6 @@ export { codesFromPacked, codesFromI2S, reorderI2S, codesFromTQ2, codesFromTQ1, 
 export { base3Pack, base3Unpack, unpackTiles, unpackLanes } from './codec';
 export { codesFromFloats, sumAbs, badFloat, rowToBf16, floatsFromHalfs } from './floats';
 export { expSum, nll } from './softmax';
-export { exp, log, sin, cos, pow } from './math';
+export { sqrt, exp, log, sin, cos, pow } from './math';
 export { readMemory } from './stream';
 export { barrier, fail, awaitPass, startPass } from './barrier';

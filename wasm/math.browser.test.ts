@@ -1,4 +1,4 @@
-// exp, log, sin, cos, pow against Math. Bounds are in units in the last place of float64, those of Math itself included.
+// sqrt, exp, log, sin, cos, pow against Math. Bounds are in units in the last place of float64, those of Math itself included.
 import { describe, expect, test } from 'vitest';
 import { openLabs, prng, ulps } from '../e2e/kernel-lab';
 
@@ -6,11 +6,12 @@ const labs = await openLabs(1);
 const { POSITIVE_INFINITY: INF, NaN: NAN, MAX_VALUE: MAX, MIN_VALUE: TINY } = Number;
 const SAMPLES = 20_000;
 
-type Unary = 'exp' | 'log' | 'sin' | 'cos';
+type Unary = 'sqrt' | 'exp' | 'log' | 'sin' | 'cos';
 /** How an input is drawn: i counts, u is random in [0, 1). */
 type Draw = (i: number, u: number) => number;
 
 const RANGES: [Unary, string, number, Draw][] = [
+  ['sqrt', 'of every size', 0, (_, u) => 2 ** (-1074 + 2098 * u)],
   ['exp', 'where e^x is normal', 2, (_, u) => -708 + u * 1417],
   ['exp', 'where e^x is subnormal', 2, (_, u) => -745.13 + u * 37],
   ['exp', 'near 0', 2, (i, u) => (u - 0.5) * 2 ** -(i % 60)],
@@ -26,6 +27,10 @@ const RANGES: [Unary, string, number, Draw][] = [
 ];
 
 const EDGES: [Unary, number, number][] = [
+  ['sqrt', 2, Math.SQRT2],
+  ['sqrt', -0, -0],
+  ['sqrt', -1, NAN],
+  ['sqrt', INF, INF],
   ['exp', 0, 1],
   ['exp', -0, 1],
   ['exp', TINY, 1],

@@ -1,7 +1,12 @@
-// exp, log, sin, cos, pow of our own: the same bits in every browser, which Math does not promise.
+// sqrt, exp, log, sin, cos, pow of our own: the same bits in every browser, which Math does not promise.
 // Only additions, multiplications, divisions and roundings of IEEE 754 are used, in a fixed order.
 // The f64 functions are right to about 1e-15 relative (sin and cos: absolute, close to their zeros; pow: times y ln x),
 // expPs to about 2 units in the last place of f32.
+
+/** IEEE 754's, rounded to nearest; ECMAScript lets Math.sqrt be an approximation. */
+export function sqrt(x: f64): f64 {
+  return Math.sqrt(x);
+}
 
 const LN2_HIGH: f64 = 6.9314718036912381649e-1; // upper 32 bits of ln 2: n * LN2_HIGH is exact
 const LN2_LOW: f64 = 1.90821492927058770002e-10;
