@@ -1,7 +1,10 @@
 /** One answer as it is written: sampled, decoded, and ended for the right reason. */
+import { SternaError } from './errors';
 import type { Answer, Chunk } from './generate-types';
-import type { CompleteSettings, Sampler } from './sampler';
+import { applyStages, type LogitsStage } from './logits-stage';
+import type { Sampler } from './sampler';
 import type { Session } from './session';
+import type { CompleteSettings } from './settings';
 import { createStopMatcher } from './stop';
 import { createTextDecoder, type Tokenizer } from './tokenizer';
 
@@ -10,8 +13,11 @@ export interface Writing {
   session: Session;
   tokens: readonly number[];
   ended(): boolean;
-  /** Samples the next token from its logits, which may be overwritten. The answer may end with it, or before it. */
-  take(logits: Float32Array): void;
+  /**
+   * Samples the next token from its logits, which may be overwritten. The answer may end with it, or before it. A promise
+   * only where a stage gave one; the logits must then stay until it resolves.
+   */
+  take(logits: Float32Array): void | Promise<void>;
   /** Ends the answer, unless it has ended. */
   end(reason: Answer['finishReason']): void;
   /** The answer, when it has ended. */
@@ -31,6 +37,7 @@ export interface WritingContext {
  * Begins an answer. It ends by itself at an end-of-turn token or stop string (`stop`), or with its last room (`length`).
  * End-of-turn tokens and stop strings are not part of the text.
  * @param index which of several answers it is
+ * @param stages what the logits go through before the sampler
  */
 export function beginAnswer(
   { tokenizer, stopTokens, room, emit }: WritingContext,
@@ -38,6 +45,7 @@ export function beginAnswer(
   session: Session,
   sampler: Sampler,
   index: number,
+  stages: readonly LogitsStage[],
 ): Writing {
   const decoder = tokenizer && createTextDecoder(tokenizer);
   const stops = createStopMatcher(settings.stop);
@@ -56,8 +64,20 @@ export function beginAnswer(
     const last = stops.push(decoder?.end() ?? '').text + stops.end();
     if (last) show(last);
   }
-  function take(logits: Float32Array): void {
+  function take(logits: Float32Array): void | Promise<void> {
+    const later = applyStages(stages, logits);
+    if (!later) return choose(logits);
+    return later.then(
+      () => choose(logits),
+      (error: unknown) => {
+        if (!(error instanceof SternaError && error.code === 'aborted')) throw error;
+        end('abort');
+      },
+    );
+  }
+  function choose(logits: Float32Array): void {
     const token = sampler.sample(logits);
+    for (const stage of stages) stage.accept(token);
     if (stopTokens.has(token) && !settings.ignoreEos) {
       end('stop');
       return;

@@ -17,9 +17,10 @@ import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
 import type { Spawn } from './pool';
 import type { EngineApi, GenerateMessage, Prompt, Reply } from './protocol';
-import { validateSettings } from './sampler';
 import { evaluate, perplexity, type ScoreContext } from './score';
 import type { Session } from './session';
+import { validateSettings } from './settings';
+import { stagesOf } from './stages';
 import type { Tokenizer } from './tokenizer';
 import { createYield } from './yield';
 
@@ -150,7 +151,8 @@ export function createEngine(spawn: Spawn): EngineApi {
             messages++;
             port.postMessage(message);
           };
-          const result = await generate(context, promptIds(loadedModel, prompt), complete, tell);
+          const stages = stagesOf(complete, pool.plan.config.vocab);
+          const result = await generate(context, promptIds(loadedModel, prompt), complete, tell, stages);
           return { result, messages };
         }),
       ).finally(() => port.close()),

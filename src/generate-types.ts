@@ -22,6 +22,8 @@ export interface GenerateOptions {
   frequencyPenalty?: number;
   /** -2 to 2: subtract this from tokens present in the answer; 0 = off. */
   presencePenalty?: number;
+  /** -100 to 100 for token ids: added to their logits, before penalties and temperature. */
+  logitBias?: Record<number, number>;
   /** 0 to 2^53 - 1. Same seed, same text, on every machine. Default: random; see `GenerateResult.seed`. */
   seed?: number;
   /** Text that ends the answer; it is not part of the answer. */

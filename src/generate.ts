@@ -6,8 +6,10 @@ import type { Chunk, GenerateResult } from './generate-types';
 import type { MemoryPlan } from './memory';
 import type { Pool } from './pool';
 import type { GenerateMessage } from './protocol';
-import { type CompleteSettings, createSampler, logitsThatMatter, type Sampler, samplerRoom } from './sampler';
+import { createSampler, logitsThatMatter, type Sampler, samplerRoom } from './sampler';
 import { commonPrefix, copySession, logitsView, prefill, rowsOf, type Session } from './session';
+import type { CompleteSettings } from './settings';
+import type { StagesOf } from './stages';
 import type { Tokenizer } from './tokenizer';
 
 export interface GenerateContext {
@@ -48,7 +50,7 @@ function choose(sessions: Session[], prompt: number[], n: number): Session[] {
 
 /**
  * Generates from a tokenised prompt: `settings.n` answers at once, answer i as one with seed + i alone. `tell` hears of
- * the prompt's progress and of every token.
+ * the prompt's progress and of every token. `stagesOf` makes what the logits of an answer go through.
  * @throws SternaError `bad-input` for an empty prompt, ids outside the vocabulary or more answers than sequences,
  * `context-full` for a prompt longer than the context
  */
@@ -57,6 +59,7 @@ export async function generate(
   prompt: number[],
   settings: CompleteSettings,
   tell: (message: GenerateMessage) => void,
+  stagesOf: StagesOf = () => [],
 ): Promise<GenerateResult> {
   const { pool, memory, sessions, aborted, yieldToMessages } = context;
   const { plan } = pool;
@@ -75,12 +78,15 @@ export async function generate(
   const first = chosen[0]!;
   const room = Math.min(settings.maxTokens, plan.contextLength - prompt.length);
   const writingContext = { ...context, room, emit: (chunk: Chunk) => tell({ chunk }) };
-  const writings = chosen.map((session, i) => beginAnswer(writingContext, settings, session, samplers[i]!, i));
+  const stages = chosen.map((_, i) => stagesOf(i));
+  const writings = chosen.map((session, i) =>
+    beginAnswer(writingContext, settings, session, samplers[i]!, i, stages[i]!),
+  );
   const between = async (): Promise<boolean> => {
     await yieldToMessages();
     return !aborted();
   };
-  const best = logitsThatMatter(settings);
+  const best = stages.some((list) => list.length > 0) ? 0 : logitsThatMatter(settings);
   const onProgress = (done: number): void => tell({ prefill: { done, total: prompt.length } });
 
   const { cached, complete } = await prefill(pool, first, prompt, between, best, onProgress);
@@ -93,7 +99,8 @@ export async function generate(
     const given = n > 1 ? logits.slice() : logits;
     for (const writing of writings) {
       if (writing !== writings[0]) logits.set(given); // a sampler may overwrite them
-      writing.take(logits);
+      const later = writing.take(logits);
+      if (later) await later;
       firstTokenAt ||= performance.now();
     }
     if (n === 1 && settings.draft !== false) {
@@ -155,7 +162,8 @@ async function decode(
       while (right < ids.length && !ended() && (right === 0 || ids[right] === tokens.at(-1))) {
         session.tokens.push(ids[right]!);
         if (aborted()) return;
-        take(logitsView(memory, pool.plan, row + right++));
+        const later = take(logitsView(memory, pool.plan, row + right++));
+        if (later) await later;
       }
       row += ids.length;
       drafter?.passed(ids.length, right, ms);

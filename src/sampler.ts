@@ -3,7 +3,6 @@
  * the only function beyond + - * / is `exp`, which is passed in, and every sum has one order.
  */
 import { SternaError } from './errors';
-import type { GenerateOptions, GenerateSettings } from './generate-types';
 
 export interface SamplerSettings {
   temperature: number; // 0 = greedy
@@ -16,97 +15,14 @@ export interface SamplerSettings {
   seed: number; // 0 to 2^53 - 1
 }
 
-/** `GenerateSettings` with nothing left open; `maxTokens` Infinity = what is left of the context. */
-export interface CompleteSettings extends SamplerSettings {
-  maxTokens: number;
-  stop: string[];
-  ignoreEos: boolean;
-  n: number;
-  draft: 'auto' | boolean;
-}
-
 /** Writes exp((logits[i] - max) * inverseTemperature) to `out` and returns the sum of these weights. */
 export type ExpSum = (logits: Float32Array, max: number, inverseTemperature: number, out: Float32Array) => number;
 
 export interface Sampler {
-  /** The next token. May overwrite `logits` (penalties). Throws `worker` if they are not finite. */
+  /** The next token. May overwrite `logits` (penalties). Throws `bad-input` if none is left, `worker` if they are not finite. */
   sample(logits: Float32Array): number;
   /** Counts a token of the prompt or of the answer, for the penalties. */
   accept(token: number, fromPrompt: boolean): void;
-}
-
-/** Every option there is; the type keeps the list complete. */
-const KNOWN: Record<keyof GenerateSettings, true> = {
-  maxTokens: true,
-  temperature: true,
-  topK: true,
-  topP: true,
-  minP: true,
-  repetitionPenalty: true,
-  frequencyPenalty: true,
-  presencePenalty: true,
-  seed: true,
-  stop: true,
-  ignoreEos: true,
-  n: true,
-  draft: true,
-};
-
-/**
- * Checks the settings and fills in defaults: `defaults` (the model's own), else temperature 0.8, all else off, and a
- * random seed. Throws `bad-input`, naming the option, for a wrong type, a value out of range, or an unknown option.
- */
-export function validateSettings(
-  settings: GenerateSettings,
-  defaults: Pick<GenerateOptions, 'temperature' | 'topK' | 'topP'> = {},
-): CompleteSettings {
-  const fail = (name: string, expected: string, value: unknown): never => {
-    const got = typeof value === 'number' ? value : (JSON.stringify(value) ?? typeof value);
-    throw new SternaError('bad-input', `bad ${name}`, { expected, got });
-  };
-  const number = (name: string, value: unknown, expected: string, ok: (value: number) => boolean): number =>
-    typeof value === 'number' && ok(value) ? value : fail(name, expected, value);
-  const between = (name: string, value: unknown, low: number, high: number) =>
-    number(name, value, `a number from ${low} to ${high}`, (x) => x >= low && x <= high);
-  const integer = (name: string, value: unknown, low: number) =>
-    number(name, value, `an integer from ${low}`, (x) => Number.isSafeInteger(x) && x >= low);
-
-  const known = Object.keys(KNOWN);
-  const unknown = Object.keys(settings).find((name) => !known.includes(name));
-  if (unknown) throw new SternaError('bad-input', 'unknown option', { expected: known.join(', '), got: unknown });
-  const { temperature = defaults.temperature ?? 0.8, topK = defaults.topK ?? 0, topP = defaults.topP ?? 1 } = settings;
-  const { minP = 0, repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = settings;
-  const { seed = randomSeed(), maxTokens = Infinity, stop = [], ignoreEos = false } = settings;
-  const { n = 1, draft = 'auto' } = settings;
-  const stops = typeof stop === 'string' ? [stop] : stop;
-  if (!Array.isArray(stops) || !stops.every((text) => typeof text === 'string' && text !== '')) {
-    fail('stop', 'non-empty text, or a list of it', stop);
-  }
-  if (typeof ignoreEos !== 'boolean') fail('ignoreEos', 'true or false', ignoreEos);
-  if (draft !== 'auto' && typeof draft !== 'boolean') fail('draft', 'auto, true or false', draft);
-  integer('n', n, 1);
-  const lastSeed = integer('seed', seed, 0) + (n - 1);
-  if (!Number.isSafeInteger(lastSeed)) fail('seed', `at most 2^53 - ${n}: each of the n answers has its own`, seed);
-  return {
-    temperature: between('temperature', temperature, 0, 100),
-    topK: integer('topK', topK, 0),
-    topP: between('topP', topP, 0, 1),
-    minP: between('minP', minP, 0, 1),
-    repetitionPenalty: between('repetitionPenalty', repetitionPenalty, 0.01, 100),
-    frequencyPenalty: between('frequencyPenalty', frequencyPenalty, -2, 2),
-    presencePenalty: between('presencePenalty', presencePenalty, -2, 2),
-    seed,
-    maxTokens: maxTokens === Infinity ? Infinity : integer('maxTokens', maxTokens, 1),
-    stop: [...stops],
-    ignoreEos,
-    n,
-    draft,
-  };
-}
-
-/** 32 random bits, for a run that names no seed: short enough to be read out. */
-function randomSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }
 
 /**
@@ -153,7 +69,10 @@ function createPenalties(settings: SamplerSettings, vocab: number) {
   };
 }
 
-/** The id of the largest logit, the lowest of equals. Throws `worker` if a logit is NaN or the largest not finite. */
+/**
+ * The id of the largest logit, the lowest of equals. Throws `bad-input` if all are -Infinity, `worker` if a logit is NaN or
+ * the largest Infinity.
+ */
 function argmax(logits: Float32Array): number {
   let best = 0;
   let max = -Infinity;
@@ -164,6 +83,7 @@ function argmax(logits: Float32Array): number {
     best = id;
     if (Number.isNaN(logit)) break;
   }
+  if (max === -Infinity) throw new SternaError('bad-input', 'every token is forbidden, all logits are', { got: max });
   if (!Number.isFinite(max)) throw new SternaError('worker', 'logits are not finite', { got: max });
   return best;
 }
