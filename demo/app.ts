@@ -99,6 +99,7 @@ class App extends LitElement {
     document.addEventListener('keydown', this.#keydown);
     document.addEventListener('visibilitychange', this.#saveNow);
     addEventListener('popstate', this.#openNamed);
+    addEventListener('pagehide', this.#closing);
     this.#unwatch = watchWidth(() => this.requestUpdate());
     void this.#begin();
     const show = (renderer: Renderer) => {
@@ -112,6 +113,7 @@ class App extends LitElement {
     document.removeEventListener('keydown', this.#keydown);
     document.removeEventListener('visibilitychange', this.#saveNow);
     removeEventListener('popstate', this.#openNamed);
+    removeEventListener('pagehide', this.#closing);
     this.#unwatch();
   }
 
@@ -311,8 +313,10 @@ class App extends LitElement {
 
   readonly #openNamed = (): void => void this.#chats.openNamed();
 
+  readonly #closing = (): void => this.#chats.saveNow();
+
   readonly #saveNow = (): void => {
-    if (document.visibilityState === 'hidden') this.#conversation.saveNow();
+    if (document.visibilityState === 'hidden') this.#chats.saveNow();
   };
 
   readonly #keydown = (event: KeyboardEvent): void => {

@@ -39,6 +39,12 @@ export class Chats {
     await this.openNamed();
   }
 
+  /** The page may be about to close: what there is of an answer, and what the store has not confirmed, stays all the same. */
+  saveNow(): void {
+    this.conversation.saveNow();
+    this.history.setAside();
+  }
+
   /** Opens the chat that the address names; a new one if there is no such chat. */
   async openNamed(): Promise<void> {
     const id = named.exec(location.hash)?.[1];

@@ -10,7 +10,7 @@ export interface Live {
   readonly tokensPerSecond: number;
 }
 
-/** While an answer streams, it is saved this often (ms): a tab that dies loses no more. */
+/** While an answer streams, its first words are saved at once and then this often (ms): a tab that dies loses no more. */
 const savePeriod = 400;
 
 /** The chat on show, and the answer under way. Calls back on each change, at most once per frame while streaming. */
@@ -140,7 +140,7 @@ export class Conversation {
 
   async #stream(id: string, model: Model, messages: Message[], former?: Turn): Promise<void> {
     let text = '';
-    let [first, saved] = [0, performance.now()];
+    let [first, saved] = [0, -savePeriod];
     try {
       this.#generation = model.chat(messages, generateOptions(this.chat.settings.sampling));
       for await (const chunk of this.#generation) {
@@ -150,7 +150,7 @@ export class Conversation {
         const tokensPerSecond = chunk.index === 0 ? 0 : (chunk.index * 1000) / (now - first);
         this.live = { id, tokens: chunk.index + 1, tokensPerSecond };
         this.#replace(id, { text });
-        if (now - saved > savePeriod) {
+        if (text !== '' && now - saved > savePeriod) {
           saved = now;
           this.#save(this.chat);
         }

@@ -1,6 +1,7 @@
 /** The visitor's chats, kept in IndexedDB on this device; in memory only where the browser keeps nothing. */
 import { createStore, del, type UseStore, update, values } from 'idb-keyval';
 import { type Chat, joined } from './chat';
+import { asides, dropAside, setAside } from './set-aside';
 
 /** News from other tabs are gathered for so long (ms): a tab in which an answer streams writes often. */
 const patience = 300;
@@ -17,6 +18,10 @@ export class ChatHistory {
   #store: UseStore | undefined;
   #soon = 0;
   readonly #gone = new Set<string>();
+  /** What the store has not confirmed yet: chats, and null for deleted ones. */
+  readonly #unconfirmed = new Map<string, Chat | null>();
+  /** What this tab has set aside, by id. */
+  readonly #aside = new Map<string, string>();
   readonly #tabs = new BroadcastChannel('sterna.chats');
   readonly #changed: () => void;
 
@@ -30,9 +35,13 @@ export class ChatHistory {
     };
   }
 
-  /** Reads what is stored. */
+  /** Reads what is stored, and puts into the store what was set aside. */
   async read(): Promise<void> {
     await this.#try(async (store) => {
+      for (const { id, chat, text } of asides()) {
+        await (chat ? update<Chat>(id, (old) => (old ? joined(old, chat) : chat), store) : del(id, store));
+        dropAside(id, text);
+      }
       const stored = await values<Chat>(store);
       this.#list(stored.filter(({ id }) => !this.#gone.has(id)));
     });
@@ -48,7 +57,15 @@ export class ChatHistory {
   async save(chat: Chat): Promise<void> {
     if (this.#gone.has(chat.id)) return;
     this.#list([chat, ...this.chats.filter(({ id }) => id !== chat.id)]);
-    await this.#write((store) => update<Chat>(chat.id, (old) => (old ? joined(old, chat) : chat), store));
+    await this.#write(chat.id, chat, (store) =>
+      update<Chat>(chat.id, (old) => (old ? joined(old, chat) : chat), store),
+    );
+  }
+
+  /** Sets aside what the store has not confirmed: the page may be about to close. */
+  setAside(): void {
+    if (!this.kept) return; // the visitor was told that nothing is kept
+    for (const [id, chat] of this.#unconfirmed) this.#aside.set(id, setAside(id, chat));
   }
 
   async rename(id: string, title: string): Promise<void> {
@@ -61,7 +78,7 @@ export class ChatHistory {
     this.deleted = this.find(id);
     this.#gone.add(id);
     this.#list(this.chats.filter((chat) => chat.id !== id));
-    await this.#write((store) => del(id, store));
+    await this.#write(id, null, (store) => del(id, store));
   }
 
   async undelete(): Promise<void> {
@@ -94,8 +111,14 @@ export class ChatHistory {
     this.#changed();
   }
 
-  async #write(work: (store: UseStore) => Promise<void>): Promise<void> {
-    if (await this.#try(work)) this.#tabs.postMessage('changed');
+  async #write(id: string, state: Chat | null, work: (store: UseStore) => Promise<void>): Promise<void> {
+    this.#unconfirmed.set(id, state);
+    const done = await this.#try(work);
+    if (this.#unconfirmed.get(id) === state) {
+      this.#unconfirmed.delete(id);
+      if (done) dropAside(id, this.#aside.get(id) ?? '');
+    }
+    if (done) this.#tabs.postMessage('changed');
   }
 
   /** @returns whether the browser did it */
