@@ -2,8 +2,10 @@
 import { Template } from '@huggingface/jinja';
 import { renderBounded } from './bounded-template';
 import { SternaError, shown } from './errors';
-import type { Message } from './generate-types';
+import type { Message, Tool } from './generate-types';
+import { isObject, type Json } from './json';
 import type { SpecialToken, Tokenizer } from './tokenizer';
+import { callsForTemplate, checkTools } from './tool-format';
 
 export interface TemplateVariables {
   bosToken: string;
@@ -12,30 +14,56 @@ export interface TemplateVariables {
   addGenerationPrompt: boolean;
 }
 
-/** Throws `bad-input` unless `messages` is a non-empty list of {role, content}, both strings. */
-function checkMessages(messages: unknown): asserts messages is Message[] {
-  const fail = (what: string, expected: string, value: unknown) => {
+/**
+ * The messages as a template gets them: `role`, `content`, and of tools `tool_calls`, `tool_call_id` and `name`.
+ * Throws `bad-input` unless they are a non-empty list of {role, content}, both strings (content may be missing beside
+ * calls).
+ */
+function forTemplate(messages: unknown): Json[] {
+  const fail = (what: string, expected: string, value: unknown): never => {
     const got = value === null ? 'null' : Array.isArray(value) ? `an array of ${value.length}` : typeof value;
     throw new SternaError('bad-input', `bad ${what}`, { expected, got });
   };
   if (!Array.isArray(messages) || messages.length === 0) return fail('messages', 'a non-empty array', messages);
-  for (const [i, message] of messages.entries()) {
-    if (typeof message !== 'object' || message === null) return fail(`messages[${i}]`, '{role, content}', message);
-    for (const key of ['role', 'content']) {
-      if (typeof message[key] !== 'string') fail(`messages[${i}].${key}`, 'a string', message[key]);
+  return messages.map((message: unknown, i) => {
+    const at = `messages[${i}]`;
+    if (!isObject(message)) return fail(at, '{role, content}', message);
+    const calls =
+      message.tool_calls === undefined ? {} : { tool_calls: callsForTemplate(message.tool_calls, `${at}.tool_calls`) };
+    const content = 'tool_calls' in calls ? (message.content ?? '') : message.content;
+    const plain: Json = { role: message.role, content };
+    for (const key of ['tool_call_id', 'name']) if (message[key] !== undefined) plain[key] = message[key];
+    for (const [key, value] of Object.entries(plain)) {
+      if (typeof value !== 'string') fail(`${at}.${key}`, 'a string', value);
     }
-  }
+    return { ...plain, ...calls };
+  });
 }
 
 const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /**
- * The prompt text. Only `role` and `content` of the messages reach the template.
- * Throws `unsupported` if the template cannot be compiled or does too much (bounded-template.ts), `bad-input` if the messages are malformed or the template
- * refuses them (`raise_exception`), with its message.
+ * The prompt text. Of the messages, `role`, `content`, `name`, `tool_calls` and `tool_call_id` reach the template; `tools`
+ * is its variable of that name, as in transformers (`apply_chat_template`).
+ * Throws `unsupported` if the template cannot be compiled or does too much (bounded-template.ts), `bad-input` if messages or
+ * tools are malformed or the template refuses them (`raise_exception`), with its message.
  */
-export function renderChat(template: string, messages: Message[], variables: TemplateVariables): string {
-  checkMessages(messages);
+export function renderChat(
+  template: string,
+  messages: Message[],
+  variables: TemplateVariables,
+  tools?: Tool[],
+): string {
+  return render(template, { messages: forTemplate(messages), tools: checkTools(tools) ?? null }, variables);
+}
+
+/** What comes from the conversation, as a template gets it. */
+interface Said {
+  messages: Json[];
+  tools: Tool[] | null;
+}
+
+function render(template: string, { messages, tools }: Said, variables: TemplateVariables): string {
   let compiled: Template;
   try {
     compiled = new Template(template);
@@ -43,14 +71,14 @@ export function renderChat(template: string, messages: Message[], variables: Tem
     throw new SternaError('unsupported', `the chat template cannot be compiled: ${reason(error)}`);
   }
   try {
-    const characters = messages.reduce((sum, { role, content }) => sum + role.length + content.length, 0);
     const said = {
-      messages: messages.map(({ role, content }) => ({ role, content })),
+      messages,
+      tools,
       bos_token: variables.bosToken,
       eos_token: variables.eosToken,
       add_generation_prompt: variables.addGenerationPrompt,
     };
-    return renderBounded(compiled, said, characters);
+    return renderBounded(compiled, said, JSON.stringify([messages, tools]).length);
   } catch (error) {
     if (error instanceof SternaError) throw error;
     throw new SternaError('bad-input', `the chat template refused the messages: ${reason(error)}`);
@@ -91,23 +119,30 @@ const FIRST_PRIVATE = 0xf0000;
  * In any case of letters, for a template may change it (`role | capitalize`). Private-use characters of the messages
  * are replaced too, so that `restore` cannot mistake them.
  */
-function hideSpecials(messages: Message[], specials: readonly SpecialToken[]) {
+function hideSpecials(said: Said, specials: readonly SpecialToken[]) {
   const hidden: string[] = [];
   const pattern = new RegExp(`${anyOf(specials.map((token) => token.content))}|${PRIVATE}`, 'giu');
-  const hide = (text: string) =>
+  const hideText = (text: string) =>
     text.replace(pattern, (found) => {
       const at = hidden.indexOf(found);
       return String.fromCodePoint(FIRST_PRIVATE + (at < 0 ? hidden.push(found) - 1 : at));
     });
+  /** In every text of a JSON value, names of fields included. */
+  const hide = (value: unknown): unknown => {
+    if (typeof value === 'string') return hideText(value);
+    if (Array.isArray(value)) return value.map(hide);
+    if (!isObject(value)) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [hideText(key), hide(each)]));
+  };
   const restore = (text: string) =>
     text.replace(new RegExp(PRIVATE, 'gu'), (char) => hidden[char.codePointAt(0)! - FIRST_PRIVATE] ?? char);
-  return { messages: messages.map(({ role, content }) => ({ role: hide(role), content: hide(content) })), restore };
+  return { said: hide(said) as Said, restore };
 }
 
 /**
  * The prompt of a conversation as text and ids, as Hugging Face's `apply_chat_template` gives them (text between
  * special tokens is tokenised as a whole, nothing is added to the template's own BOS), except that the text of a
- * special token inside a message stays text: a user who types "<|eot_id|>" cannot end the turn.
+ * special token inside a message or tool stays text: a user who types "<|eot_id|>" cannot end the turn.
  * Throws like `renderChat`.
  */
 export function encodeChat(
@@ -115,11 +150,11 @@ export function encodeChat(
   template: string,
   messages: Message[],
   addGenerationPrompt: boolean,
+  tools?: Tool[],
 ): { text: string; ids: number[] } {
-  checkMessages(messages);
   const { bosToken, eosToken, specials } = tokenizer;
-  const hidden = hideSpecials(messages, specials);
-  const rendered = renderChat(template, hidden.messages, { bosToken, eosToken, addGenerationPrompt });
+  const hidden = hideSpecials({ messages: forTemplate(messages), tools: checkTools(tools) ?? null }, specials);
+  const rendered = render(template, hidden.said, { bosToken, eosToken, addGenerationPrompt });
 
   const specialOf = new Map(specials.map((token) => [token.content, token]));
   const ids: number[] = [];

@@ -11,17 +11,17 @@ import { createPassCosts } from './draft';
 import { checkEmbedSettings, embedAll, leastUsed } from './embed';
 import { SternaError, toRecord } from './errors';
 import { checkTokens, generate } from './generate';
-import type { Message } from './generate-types';
 import { inspect } from './inspect';
 import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
 import type { Spawn } from './pool';
-import type { EngineApi, GenerateMessage, Prompt, Reply } from './protocol';
+import type { Conversation, EngineApi, GenerateMessage, Prompt, Reply } from './protocol';
 import { evaluate, perplexity, type ScoreContext } from './score';
 import type { Session } from './session';
 import { validateSettings } from './settings';
 import { stagesOf } from './stages';
 import type { Tokenizer } from './tokenizer';
+import { checkTools, checkToolUse } from './tool-format';
 import { createYield } from './yield';
 
 async function reply<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
@@ -53,17 +53,30 @@ export function createEngine(spawn: Spawn): EngineApi {
     const why = info.noTokenizer ? `: ${info.noTokenizer}` : '';
     throw new SternaError('no-tokenizer', `${info.name} was loaded without a tokenizer${why}`, facts);
   };
-  const applyTemplate = (loadedModel: LoadedModel, messages: Message[], addGenerationPrompt: boolean) => {
+  const applyTemplate = (loadedModel: LoadedModel, { messages, tools }: Conversation, addGenerationPrompt: boolean) => {
     const tokenizer = tokenizerOf(loadedModel);
     if (loadedModel.chatTemplate === undefined) {
       const facts = { file: 'tokenizer_config.json', got: 'no chat_template', expected: 'chat_template' };
       throw new SternaError('unsupported', 'the model has no chat template', facts);
     }
-    return encodeChat(tokenizer, loadedModel.chatTemplate, messages, addGenerationPrompt);
+    const shown = checkTools(tools);
+    checkToolUse(loadedModel.chatTemplate, loadedModel.info.name, messages, shown);
+    return encodeChat(tokenizer, loadedModel.chatTemplate, messages, addGenerationPrompt, shown);
   };
   const promptIds = (loadedModel: LoadedModel, prompt: Prompt): number[] => {
     if ('ids' in prompt) return prompt.ids;
-    if ('messages' in prompt) return applyTemplate(loadedModel, prompt.messages, true).ids;
+    if ('messages' in prompt) {
+      const { ids } = applyTemplate(loadedModel, prompt, true);
+      if (prompt.tools?.length && !loadedModel.info.toolFormat) {
+        const facts = { got: 'another form', expected: '<tool_call> with JSON, or {"name", "parameters"}' };
+        throw new SternaError(
+          'unsupported',
+          `calls of tools as ${loadedModel.info.name} writes them cannot be read`,
+          facts,
+        );
+      }
+      return ids;
+    }
     const tokenizer = tokenizerOf(loadedModel);
     return tokenizer.encode(prompt.text, { bos: tokenizer.addsBos });
   };
@@ -137,8 +150,8 @@ export function createEngine(spawn: Spawn): EngineApi {
         checkTokens(ids, loaded().pool.plan);
         return tokenizer.decode(ids);
       }),
-    applyChatTemplate: (messages, addGenerationPrompt) =>
-      reply(() => applyTemplate(loaded(), messages, addGenerationPrompt)),
+    applyChatTemplate: (conversation, addGenerationPrompt) =>
+      reply(() => applyTemplate(loaded(), conversation, addGenerationPrompt)),
     generate: (id, prompt, settings, port) =>
       reply(() =>
         alone(id, async (loadedModel, aborted) => {

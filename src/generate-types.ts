@@ -1,9 +1,42 @@
 /** The public types of a loaded model's calls: messages, options of an answer, tokens, results. */
 
 export interface Message {
-  role: string; // system | user | assistant, as the model's template knows them
+  role: string; // system | user | assistant | tool, as the model's template knows them
   content: string;
+  /** The calls of an assistant's message: their arguments as JSON text, as answers have them, or as an object. */
+  tool_calls?: ToolCallInput[];
+  /** Of a `tool` message: the call that it answers. */
+  tool_call_id?: string;
+  name?: string;
 }
+
+/** A function that the model may call, in OpenAI's shape. */
+export interface Tool {
+  type: 'function';
+  function: {
+    name: string;
+    description?: string;
+    /** JSON Schema of the arguments, an object. */
+    parameters?: object;
+  };
+}
+
+/** A call that the model wrote. */
+export interface ToolCall {
+  id: string;
+  type: 'function';
+  /** `arguments`: JSON text of an object. */
+  function: { name: string; arguments: string };
+}
+
+export interface ToolCallInput {
+  id?: string;
+  type?: 'function';
+  function: { name: string; arguments: string | object };
+}
+
+/** Whether a tool is called: as the model likes, never, always one of them, always this one. */
+export type ToolChoice = 'auto' | 'none' | 'required' | { type: 'function'; function: { name: string } };
 
 export interface GenerateOptions {
   /** Most tokens to generate, at least 1. Default: what is left of the context. */
@@ -47,6 +80,17 @@ export interface GenerateOptions {
   onPrefill?: (progress: PrefillProgress) => void;
 }
 
+/** Options of an answer to a conversation. */
+export interface ChatOptions extends GenerateOptions {
+  /**
+   * Functions that the model may call. Its calls are read out of the answer: they are in `toolCalls`, and no longer in
+   * `text`. The model's chat template must know tools: see `ModelInfo.toolFormat`.
+   */
+  tools?: Tool[];
+  /** Default `auto`. `none` hides the tools from the model; `required` and a function leave it no other answer. */
+  toolChoice?: ToolChoice;
+}
+
 /** `GenerateOptions` without what cannot be cloned. */
 export type GenerateSettings = Omit<GenerateOptions, 'signal' | 'onPrefill'>;
 
@@ -68,6 +112,8 @@ export interface Chunk {
   index: number;
   /** Which of the `n` answers, from 0. */
   answer: number;
+  /** Calls that are complete with this token: see `ChatOptions.tools`. */
+  toolCalls?: ToolCall[];
 }
 
 export interface Answer {
@@ -76,6 +122,8 @@ export interface Answer {
   finishReason: 'stop' | 'length' | 'abort';
   /** What gives this answer again, alone. */
   seed: number;
+  /** The calls of the answer, where there were tools to call: see `ChatOptions.tools`. */
+  toolCalls?: ToolCall[];
 }
 
 /** The first answer, all answers, and what they took together. */

@@ -1,5 +1,6 @@
 /** An answer on its way from the engine to the page. */
 import { transfer } from 'comlink';
+import type { CallReading } from './chat';
 import type { Chunk, GenerateOptions, GenerateResult } from './generate-types';
 import { type Engine, nextRequest } from './link';
 import type { GenerateMessage, Prompt } from './protocol';
@@ -15,11 +16,12 @@ export interface Generation extends AsyncIterable<Chunk> {
   abort(): void;
 }
 
-/** Asks for an answer; `prompt` is called when it is the engine's turn, and may throw. */
+/** Asks for an answer; `prompt` is called when it is the engine's turn, and may throw. `reading` takes calls out of the text. */
 export function startGeneration(
   { api, call, orEnd, abort }: Engine,
   prompt: () => Prompt,
   options: GenerateOptions,
+  reading?: CallReading,
 ): Generation {
   const { signal, onPrefill, ...settings } = options;
   const id = nextRequest();
@@ -41,7 +43,7 @@ export function startGeneration(
   port1.onmessage = ({ data }: MessageEvent<GenerateMessage>) => {
     received++;
     if ('chunk' in data) {
-      chunks.push(data.chunk);
+      chunks.push(reading ? reading.chunk(data.chunk) : data.chunk);
       wake?.();
     }
     if (received >= expected) settle();
@@ -55,7 +57,10 @@ export function startGeneration(
       const answer = await call(() => api.generate(id, prompt(), settings, transfer(port2, [port2])));
       expected = answer.messages;
       if (received < expected) await orEnd(() => delivered);
-      return answer.result;
+      if (!reading) return answer.result;
+      const { rest, result: read } = reading.end(answer.result);
+      chunks.push(...rest);
+      return read;
     } finally {
       signal?.removeEventListener('abort', stop);
       port1.close();

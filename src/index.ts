@@ -8,6 +8,7 @@ export { type Features, features } from './features';
 export type {
   Answer,
   Bandwidth,
+  ChatOptions,
   Chunk,
   EmbedOptions,
   EmbedResult,
@@ -19,6 +20,10 @@ export type {
   PerplexityResult,
   PrefillProgress,
   TokenizeOptions,
+  Tool,
+  ToolCall,
+  ToolCallInput,
+  ToolChoice,
 } from './generate-types';
 export type { Generation } from './generation';
 export type {
@@ -35,3 +40,4 @@ export type {
 } from './load-types';
 export type { CacheKind, KernelName } from './memory';
 export { inspect, load, type Model } from './model';
+export type { ToolFormat } from './tool-format';

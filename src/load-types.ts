@@ -4,6 +4,7 @@ import type { AssetUrls } from './assets';
 import type { ModelConfig } from './config';
 import type { GenerateOptions } from './generate-types';
 import type { CacheKind, KernelName } from './memory';
+import type { ToolFormat } from './tool-format';
 
 /** A repository of the Hugging Face Hub. */
 export interface HubSource {
@@ -194,6 +195,8 @@ export interface ModelInfo {
   bytes: { file: number; ternary: number; memory: number };
   parameters: number;
   hasTokenizer: boolean;
+  /** How the chat template has tools called; undefined if it knows none, or another form than these. */
+  toolFormat: ToolFormat | undefined;
   loadMs: number;
   loadTimes: LoadTimes;
   /** The model's own sampling defaults (generation_config.json). */

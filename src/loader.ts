@@ -34,6 +34,7 @@ import { withFreeLock, withLock } from './store-lock';
 import type { StoredModel } from './store-manifest';
 import type { I2sOrder } from './ternary';
 import { createTokenizer, type Tokenizer } from './tokenizer';
+import { toolFormatOf } from './tool-format';
 import {
   downloadExactTables,
   downloadWeights,
@@ -210,6 +211,7 @@ export async function loadModel(
     parameters: countParameters(config),
     hasTokenizer: tokenizer !== undefined,
     noTokenizer: tokenizer ? undefined : description.noTokenizer,
+    toolFormat: toolFormatOf(chatTemplate),
     loadMs: performance.now() - start,
     loadTimes: times,
     defaults: description.defaults,

@@ -1,10 +1,12 @@
 /** The page's handle on a model: starts the engine worker, passes calls on, and turns its answers into the public API. */
 import { proxy } from 'comlink';
 import { locateAssets } from './assets';
+import { startChat } from './chat';
 import { startEmbedding } from './embedding';
 import { SternaError } from './errors';
 import type {
   Bandwidth,
+  ChatOptions,
   EmbedOptions,
   EmbedResult,
   Encoded,
@@ -13,6 +15,7 @@ import type {
   PerplexityOptions,
   PerplexityResult,
   TokenizeOptions,
+  Tool,
 } from './generate-types';
 import { type Generation, startGeneration } from './generation';
 import { startEngine } from './link';
@@ -34,10 +37,12 @@ export interface Model {
   detokenize(ids: number[]): Promise<string>;
   /**
    * A conversation in the model's own chat template, as text and ids. Special tokens inside a message are text.
-   * @param options addGenerationPrompt: end with the beginning of the assistant's turn (default true)
-   * @throws SternaError `no-tokenizer`, `unsupported` without a template, `bad-input` for messages it refuses
+   * @param options addGenerationPrompt: end with the beginning of the assistant's turn (default true); tools: functions that
+   * the model is told of
+   * @throws SternaError `no-tokenizer`, `unsupported` without a template, or with tools for one that has none, `bad-input`
+   * for messages it refuses
    */
-  applyChatTemplate(messages: Message[], options?: { addGenerationPrompt?: boolean }): Promise<Encoded>;
+  applyChatTemplate(messages: Message[], options?: { addGenerationPrompt?: boolean; tools?: Tool[] }): Promise<Encoded>;
   /**
    * Tokens that a prompt takes: of a text as `complete` reads it (with BOS where the model's tokenizer puts it in front), of
    * messages as `chat` does (in the chat template, with the beginning of the assistant's turn).
@@ -48,9 +53,9 @@ export interface Model {
    * Answers a conversation. Keys and values of the prefix shared with the last call are reused. One call at a time:
    * a second one rejects with `busy`. `n` answers at once need a model that was loaded with as many `sequences`.
    * `result` rejects with `bad-input`, `context-full`, `no-tokenizer`, `unsupported`
-   * (no chat template), `disposed` or `worker`.
+   * (no chat template, or tools for one that has none), `disposed` or `worker`.
    */
-  chat(messages: Message[], options?: GenerateOptions): Generation;
+  chat(messages: Message[], options?: ChatOptions): Generation;
   /** Continues a text (BOS is put in front where the model's tokenizer does so) or token ids (taken as they are). */
   complete(prompt: string | number[], options?: GenerateOptions): Generation;
   /**
@@ -186,9 +191,9 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
         const checked = toIds(ids);
         return call(() => api.detokenize(checked));
       },
-      applyChatTemplate: (messages, { addGenerationPrompt = true } = {}) =>
-        call(() => api.applyChatTemplate(messages, addGenerationPrompt)),
-      chat: (messages, generateOptions) => startGeneration(engine, () => ({ messages }), generateOptions ?? {}),
+      applyChatTemplate: (messages, { addGenerationPrompt = true, tools } = {}) =>
+        call(() => api.applyChatTemplate({ messages, tools }, addGenerationPrompt)),
+      chat: (messages, chatOptions) => startChat(engine, info, messages, chatOptions ?? {}),
       complete: (prompt, generateOptions) => startGeneration(engine, () => toPrompt(prompt), generateOptions ?? {}),
       evaluate: async (ids, { signal: by } = {}) => {
         const checked = toIds(ids);

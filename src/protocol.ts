@@ -17,6 +17,7 @@ import type {
   PerplexityResult,
   PrefillProgress,
   TokenizeOptions,
+  Tool,
 } from './generate-types';
 import type { HubSource, Inspection, LoadOptions, ModelInfo, Progress } from './load-types';
 import type { MemoryPlan } from './memory';
@@ -38,8 +39,14 @@ export interface Loaded {
   memory: WebAssembly.Memory | undefined;
 }
 
+/** What a chat template is given. */
+export interface Conversation {
+  messages: Message[];
+  tools?: Tool[];
+}
+
 /** What a prompt may be: a conversation, a text that begins the answer's text, or token ids as they are. */
-export type Prompt = { messages: Message[] } | { text: string } | { ids: number[] };
+export type Prompt = Conversation | { text: string } | { ids: number[] };
 
 /** What comes over the port of an answer. */
 export type GenerateMessage = { chunk: Chunk } | { prefill: PrefillProgress };
@@ -50,7 +57,7 @@ export interface EngineApi {
   load(id: number, request: LoadRequest, onProgress: (progress: Progress) => void): Promise<Reply<Loaded>>;
   tokenize(text: string, options: TokenizeOptions): Promise<Reply<number[]>>;
   detokenize(ids: number[]): Promise<Reply<string>>;
-  applyChatTemplate(messages: Message[], addGenerationPrompt: boolean): Promise<Reply<Encoded>>;
+  applyChatTemplate(conversation: Conversation, addGenerationPrompt: boolean): Promise<Reply<Encoded>>;
   /** Tells of prompt and tokens over `port`; the reply says in how many messages. */
   generate(
     id: number,

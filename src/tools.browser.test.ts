@@ -1,0 +1,114 @@
+/** Tools through the public API: the embedded model under a chat template that knows them. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { tinyStories } from '../e2e/reading';
+import { llamaTemplate, qwenTemplate } from '../e2e/tool-templates';
+import type { SternaError } from './errors';
+import type { Message, Tool } from './generate-types';
+import { load, type Model } from './model';
+
+const tools: Tool[] = [
+  {
+    type: 'function',
+    function: {
+      name: 'find_toy',
+      parameters: {
+        type: 'object',
+        properties: { toy: { enum: ['ball', 'kite'] } },
+        required: ['toy'],
+        additionalProperties: false,
+      },
+    },
+  },
+];
+const dog: Message[] = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }];
+const failure = (promise: Promise<unknown>): Promise<SternaError> =>
+  promise.then(
+    () => expect.fail('no error'),
+    (error: SternaError) => error,
+  );
+
+/** The embedded model with another chat template. */
+async function loadWith(template: string): Promise<Model> {
+  const names = [
+    'config.json',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ];
+  const files = names.map(async (name) => new File([await (await fetch(`${tinyStories}${name}`)).blob()], name));
+  const own = new File([template], 'chat_template.jinja');
+  return load([...(await Promise.all(files)), own], { cache: false, threads: 2, sequences: 2 });
+}
+
+let qwen: Model;
+beforeAll(async () => {
+  qwen = await loadWith(qwenTemplate);
+});
+afterAll(() => qwen.dispose());
+
+test('tools and calls reach the template', async () => {
+  expect(qwen.info.toolFormat).toBe('hermes');
+  const call = { id: 'call_1', type: 'function' as const, function: { name: 'find_toy', arguments: '{"toy":"ball"}' } };
+  const messages: Message[] = [
+    ...dog,
+    { role: 'assistant', content: '', tool_calls: [call] },
+    { role: 'tool', tool_call_id: 'call_1', content: 'under the bed' },
+  ];
+  const { text, ids } = await qwen.applyChatTemplate(messages, { tools });
+  expect(text).toContain(JSON.stringify(tools[0]).replaceAll(':', ': ').replaceAll(',', ', '));
+  expect(text).toContain('<tool_call>\n{"name": "find_toy", "arguments": {"toy": "ball"}}\n</tool_call>');
+  expect(text).toContain('<tool_response>\nunder the bed\n</tool_response>');
+  const { usage } = await qwen.chat(messages, { tools, temperature: 0, maxTokens: 1 }).result;
+  expect(usage.promptTokens).toBe(ids.length);
+});
+
+test('an answer without a call is as without tools to read it', async () => {
+  const options = { temperature: 0.8, seed: 3, maxTokens: 30, n: 2 };
+  const { ids } = await qwen.applyChatTemplate(dog, { tools });
+  const plain = await qwen.complete(ids, options).result;
+  const generation = qwen.chat(dog, { ...options, tools });
+  const texts = ['', ''];
+  for await (const { text, answer } of generation) texts[answer] += text;
+  const result = await generation.result;
+  expect(result.answers.map(({ text }) => text)).toEqual(plain.answers.map(({ text }) => text));
+  expect(result.answers.map(({ tokens }) => tokens)).toEqual(plain.answers.map(({ tokens }) => tokens));
+  expect(texts).toEqual(plain.answers.map(({ text }) => text));
+  expect(result.toolCalls).toEqual([]);
+  expect(plain.toolCalls).toBeUndefined();
+});
+
+test('toolChoice none shows the model no tools', async () => {
+  const { usage, toolCalls } = await qwen.chat(dog, { tools, toolChoice: 'none', maxTokens: 1 }).result;
+  expect(usage.promptTokens).toBe((await qwen.applyChatTemplate(dog)).ids.length);
+  expect(toolCalls).toBeUndefined();
+});
+
+test('a template of the other form', async () => {
+  const llama = await loadWith(llamaTemplate);
+  expect(llama.info.toolFormat).toBe('llama3');
+  const { text } = await llama.applyChatTemplate(dog, { tools });
+  expect(text).toContain('"name": "find_toy"');
+  await llama.dispose();
+});
+
+test('what cannot be is refused, with its name', async () => {
+  const choice = (toolChoice: unknown) => failure(qwen.chat(dog, { tools, toolChoice: toolChoice as 'auto' }).result);
+  const other = { type: 'function', function: { name: 'other' } };
+  expect(await choice(other)).toMatchObject({ code: 'bad-input', expected: 'one of find_toy' });
+  for (const wrong of ['always', null, {}]) expect((await choice(wrong)).message).toContain('bad toolChoice');
+  expect((await failure(qwen.chat(dog, { toolChoice: 'required' }).result)).expected).toBe('tools to choose from');
+  const nameless = [{ type: 'function', function: {} }] as unknown as Tool[];
+  expect((await failure(qwen.chat(dog, { tools: nameless }).result)).message).toContain('tools[0].function.name');
+  expect((await failure(qwen.applyChatTemplate(dog, { tools: nameless }))).code).toBe('bad-input');
+
+  const plain = await load({ url: tinyStories }, { threads: 2 });
+  expect(plain.info.toolFormat).toBeUndefined();
+  const refused = await failure(plain.chat(dog, { tools }).result);
+  expect(refused).toMatchObject({ code: 'unsupported', message: expect.stringContaining('tiny-stories-ternary') });
+  expect((await failure(plain.applyChatTemplate(dog, { tools }))).code).toBe('unsupported');
+  await plain.dispose();
+  const xml = await loadWith(`${qwenTemplate}{# <function=name> #}`);
+  expect((await failure(xml.chat(dog, { tools }).result)).message).toContain('calls');
+  await xml.dispose();
+});
