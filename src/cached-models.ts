@@ -1,4 +1,5 @@
 /** The models in the browser's storage, for the page: what is there, whether it is whole, and how to get rid of it. */
+import { callOptions } from './call-options';
 import { SternaError } from './errors';
 import type { CachedModel, HubSource, StorageFacts } from './load-types';
 import { openStore, type Store } from './store';
@@ -34,9 +35,13 @@ export async function listModels(): Promise<CachedModel[]> {
 
 /**
  * Deletes a stored model, whole or partly downloaded. One that is not there counts as deleted.
- * @throws SternaError `busy` while another tab loads or checks it
+ * @param id of `listModels()`
+ * @throws SternaError `bad-input` for what is no id, `busy` while another tab loads or checks it
  */
 export async function deleteModel(id: string): Promise<void> {
+  if (typeof id !== 'string') {
+    throw new SternaError('bad-input', 'id', { got: typeof id, expected: 'the id of a stored model' });
+  }
   await (await openStore())?.remove(id);
 }
 
@@ -47,8 +52,9 @@ export async function deleteModel(id: string): Promise<void> {
  */
 export async function verifyModel(
   id: string,
-  { onProgress, signal }: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
+  options: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
 ): Promise<{ damaged: number }> {
+  const { onProgress, signal } = callOptions(options);
   return (await needStore()).verify(id, onProgress, signal);
 }
 

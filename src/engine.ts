@@ -16,6 +16,7 @@ import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
 import type { Spawn } from './pool';
 import type { Conversation, EngineApi, GenerateMessage, Prompt, Reply } from './protocol';
+import { checkRoles } from './roles';
 import { evaluate, perplexity, type ScoreContext } from './score';
 import type { Session } from './session';
 import { validateSettings } from './settings';
@@ -61,7 +62,9 @@ export function createEngine(spawn: Spawn): EngineApi {
     }
     const shown = checkTools(tools);
     checkToolUse(loadedModel.chatTemplate, loadedModel.info.name, messages, shown);
-    return encodeChat(tokenizer, loadedModel.chatTemplate, messages, addGenerationPrompt, shown);
+    const encoded = encodeChat(tokenizer, loadedModel.chatTemplate, messages, addGenerationPrompt, shown);
+    checkRoles(messages, loadedModel.chatTemplate);
+    return encoded;
   };
   const promptIds = (loadedModel: LoadedModel, prompt: Prompt): number[] => {
     if ('ids' in prompt) return prompt.ids;
@@ -91,7 +94,8 @@ export function createEngine(spawn: Spawn): EngineApi {
     const isAborted = (request: number): boolean => Atomics.load(words, ABORT / 4) === request;
     while (atWork) {
       if (!isAborted(atWork.id)) {
-        throw new SternaError('busy', 'the model is at work on another call; await or abort it first');
+        const facts = { got: 'a second call', expected: 'one at a time' };
+        throw new SternaError('busy', 'the model is at work on another call; await or abort it first', facts);
       }
       await atWork.done;
     }

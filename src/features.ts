@@ -1,5 +1,6 @@
 /** What this browser offers to the engine. */
 import { type AssetUrls, locateAssets } from './assets';
+import { callOptions } from './call-options';
 import { compileKernels } from './kernels';
 
 export interface Features {
@@ -20,8 +21,8 @@ export interface Features {
  * @param options assets: as for `load`
  * @throws SternaError `bad-input` for assets that are no URLs
  */
-export async function features({ assets }: { assets?: AssetUrls } = {}): Promise<Features> {
-  const located = locateAssets(assets);
+export async function features(options: { assets?: AssetUrls } = {}): Promise<Features> {
+  const located = locateAssets(callOptions(options).assets);
   const build = await compileKernels(false, true, located).catch(() => undefined);
   return {
     simd: build !== undefined,

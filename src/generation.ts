@@ -1,5 +1,6 @@
 /** An answer on its way from the engine to the page. */
 import { transfer } from 'comlink';
+import { optionsFault } from './call-options';
 import type { CallReading } from './chat';
 import type { Chunk, GenerateOptions, GenerateResult } from './generate-types';
 import { type Engine, nextRequest } from './link';
@@ -23,7 +24,8 @@ export function startGeneration(
   options: GenerateOptions,
   reading?: CallReading,
 ): Generation {
-  const { signal, onPrefill, ...settings } = options;
+  const fault = optionsFault(options);
+  const { signal, onPrefill, ...settings } = fault ? {} : options;
   const id = nextRequest();
   const { port1, port2 } = new MessageChannel();
   const chunks: Chunk[] = [];
@@ -52,6 +54,7 @@ export function startGeneration(
 
   const result = (async (): Promise<GenerateResult> => {
     try {
+      if (fault) throw fault;
       if (signal?.aborted) stop(); // the answer then ends before its first token
       signal?.addEventListener('abort', stop);
       const answer = await call(() => api.generate(id, prompt(), settings, transfer(port2, [port2])));

@@ -1,6 +1,7 @@
 /** The page's handle on a model: starts the engine worker, passes calls on, and turns its answers into the public API. */
 import { proxy } from 'comlink';
 import { locateAssets } from './assets';
+import { callOptions, knownOptions } from './call-options';
 import { startChat } from './chat';
 import { startEmbedding } from './embedding';
 import { SternaError } from './errors';
@@ -45,10 +46,10 @@ export interface Model {
   applyChatTemplate(messages: Message[], options?: { addGenerationPrompt?: boolean; tools?: Tool[] }): Promise<Encoded>;
   /**
    * Tokens that a prompt takes: of a text as `complete` reads it (with BOS where the model's tokenizer puts it in front), of
-   * messages as `chat` does (in the chat template, with the beginning of the assistant's turn).
+   * messages as `chat` does (in the chat template, with the `tools` and the beginning of the assistant's turn).
    * @throws SternaError as `tokenize` and `applyChatTemplate`
    */
-  countTokens(prompt: string | Message[]): Promise<number>;
+  countTokens(prompt: string | Message[], options?: { tools?: Tool[] }): Promise<number>;
   /**
    * Answers a conversation. Keys and values of the prefix shared with the last call are reused. One call at a time:
    * a second one rejects with `busy`. `n` answers at once need a model that was loaded with as many `sequences`.
@@ -98,13 +99,20 @@ export interface Model {
   dispose(): Promise<void>;
 }
 
+const disposed = (): SternaError =>
+  new SternaError('disposed', 'the model was disposed', { got: 'a disposed model', expected: 'a loaded one' });
+
 /** How long an engine that was told to stop loading may take to say so; its script may not even have arrived. */
 const LOAD_ABORT_MS = 1000;
 
 /** The source as it can be posted. */
 function toRecord(source: Source): SourceRecord {
   if (typeof source === 'string') return { repo: source };
-  if (Array.isArray(source)) return source;
+  if (Array.isArray(source)) {
+    const other = source.findIndex((file) => !(file instanceof File));
+    if (other < 0) return source;
+    throw new SternaError('bad-input', `source, item ${other}`, { got: typeof source[other], expected: 'a File' });
+  }
   if (source instanceof File) return [source];
   if (typeof FileList !== 'undefined' && source instanceof FileList) return [...source];
   if (typeof source === 'object' && source && 'repo' in source) return { ...source };
@@ -139,7 +147,7 @@ const toPrompt = (prompt: unknown): Prompt => (typeof prompt === 'string' ? { te
  * @throws SternaError as `load`, but for memory and storage: see `obstacles`
  */
 export async function inspect(source: Source, options: LoadOptions = {}): Promise<Inspection> {
-  const { onProgress: _, signal, assets, ...rest } = options;
+  const { onProgress: _, signal, assets, ...rest } = callOptions(options);
   const record = toRecord(source);
   const engine = startEngine(locateAssets(assets));
   try {
@@ -159,7 +167,7 @@ export async function inspect(source: Source, options: LoadOptions = {}): Promis
  * `worker`
  */
 export async function load(source: Source, options: LoadOptions = {}): Promise<Model> {
-  const { onProgress, signal, assets, ...rest } = options;
+  const { onProgress, signal, assets, ...rest } = callOptions(options);
   const record = toRecord(source);
   if (signal?.aborted) throw new SternaError('aborted', 'aborted before it began');
   const engine = startEngine(locateAssets(assets));
@@ -185,31 +193,38 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
       info,
       tokenize: async (text, tokenizeOptions) => {
         const checked = toText(text);
-        return call(() => api.tokenize(checked, tokenizeOptions ?? {}));
+        const how = knownOptions(callOptions(tokenizeOptions), 'bos', 'eos', 'special');
+        return call(() => api.tokenize(checked, how));
       },
       detokenize: async (ids) => {
         const checked = toIds(ids);
         return call(() => api.detokenize(checked));
       },
-      applyChatTemplate: (messages, { addGenerationPrompt = true, tools } = {}) =>
-        call(() => api.applyChatTemplate({ messages, tools }, addGenerationPrompt)),
+      applyChatTemplate: async (messages, templateOptions) => {
+        const { addGenerationPrompt = true, tools } = callOptions(templateOptions);
+        return call(() => api.applyChatTemplate({ messages, tools }, addGenerationPrompt));
+      },
       chat: (messages, chatOptions) => startChat(engine, info, messages, chatOptions ?? {}),
       complete: (prompt, generateOptions) => startGeneration(engine, () => toPrompt(prompt), generateOptions ?? {}),
-      evaluate: async (ids, { signal: by } = {}) => {
+      evaluate: async (ids, evaluateOptions) => {
         const checked = toIds(ids);
+        const { signal: by } = callOptions(evaluateOptions);
         return { logits: await abortable(by, (id) => api.evaluate(id, checked)) };
       },
-      perplexity: async (input, { signal: by, ...windows } = {}) => {
+      perplexity: async (input, perplexityOptions) => {
+        const { signal: by, ...windows } = knownOptions(callOptions(perplexityOptions), 'window', 'stride', 'signal');
         const checked = typeof input === 'string' ? input : toIds(input);
         return abortable(by, (id) => api.perplexity(id, checked, windows));
       },
-      countTokens: async (prompt) => {
-        const checked = typeof prompt === 'string' ? { text: prompt } : { messages: prompt };
+      countTokens: async (prompt, countOptions) => {
+        const { tools } = knownOptions(callOptions(countOptions), 'tools');
+        const checked = typeof prompt === 'string' ? { text: prompt } : { messages: prompt, tools };
         return call(() => api.countTokens(checked));
       },
-      embed: async (input, embedOptions) => startEmbedding(engine, input, embedOptions ?? {}),
-      measureBandwidth: ({ signal: by } = {}) => abortable(by, (id) => api.measureBandwidth(id)),
-      dispose: async () => end(new SternaError('disposed', 'the model was disposed')),
+      embed: async (input, embedOptions) => startEmbedding(engine, input, callOptions(embedOptions)),
+      measureBandwidth: async (bandwidthOptions) =>
+        abortable(callOptions(bandwidthOptions).signal, (id) => api.measureBandwidth(id)),
+      dispose: async () => end(disposed()),
     };
   } catch (error) {
     end(error instanceof SternaError ? error : new SternaError('worker', String(error)));
