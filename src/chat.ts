@@ -1,4 +1,5 @@
 /** Conversations with tools, on the page's side: what the model is shown, and its calls read out of the answer. */
+import { callOptions } from './call-options';
 import { SternaError, shown } from './errors';
 import type {
   Answer,
@@ -111,7 +112,7 @@ export function startChat(engine: Engine, info: ModelInfo, messages: Message[], 
   let calling: Calling = { names: [] };
   let failure: unknown;
   try {
-    calling = callingOf(options, info.toolFormat);
+    calling = callingOf(callOptions(options), info.toolFormat);
   } catch (error) {
     failure = error; // the answer's, as every other
   }
