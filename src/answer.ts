@@ -1,7 +1,8 @@
 /** One answer as it is written: sampled, decoded, and ended for the right reason. */
 import { SternaError } from './errors';
-import type { Answer, Chunk } from './generate-types';
+import type { Answer, Chunk, TokenLogprobs } from './generate-types';
 import { applyStages, type LogitsStage } from './logits-stage';
+import type { Logprobs } from './logprobs';
 import type { Sampler } from './sampler';
 import type { Session } from './session';
 import type { CompleteSettings } from './settings';
@@ -30,6 +31,8 @@ export interface WritingContext {
   stopTokens: ReadonlySet<number>;
   /** Most tokens to write. */
   room: number;
+  /** Where log probabilities are wanted. */
+  logprobs?: Logprobs | undefined;
   emit: (chunk: Chunk) => void;
 }
 
@@ -40,7 +43,7 @@ export interface WritingContext {
  * @param stages what the logits go through before the sampler
  */
 export function beginAnswer(
-  { tokenizer, stopTokens, room, emit }: WritingContext,
+  { tokenizer, stopTokens, room, logprobs, emit }: WritingContext,
   settings: CompleteSettings,
   session: Session,
   sampler: Sampler,
@@ -50,12 +53,13 @@ export function beginAnswer(
   const decoder = tokenizer && createTextDecoder(tokenizer);
   const stops = createStopMatcher(settings.stop);
   const tokens: number[] = [];
+  const likely: TokenLogprobs[] = []; // with logprobs, of each token
   let text = '';
   let finishReason: Answer['finishReason'] | undefined;
 
-  const show = (piece: string): void => {
+  const show = (piece: string, of?: TokenLogprobs): void => {
     text += piece;
-    emit({ text: piece, token: tokens.at(-1)!, index: tokens.length - 1, answer: index });
+    emit({ text: piece, token: tokens.at(-1)!, index: tokens.length - 1, answer: index, ...of });
   };
   function end(reason: Answer['finishReason']): void {
     if (finishReason) return;
@@ -65,6 +69,7 @@ export function beginAnswer(
     if (last) show(last);
   }
   function take(logits: Float32Array): void | Promise<void> {
+    logprobs?.read(logits);
     const later = applyStages(stages, logits);
     if (!later) return choose(logits);
     return later.then(
@@ -85,7 +90,9 @@ export function beginAnswer(
     sampler.accept(token, false);
     tokens.push(token);
     const { text: piece, stopped } = stops.push(decoder?.push(token) ?? '');
-    show(piece);
+    const of = logprobs?.of(token);
+    if (of) likely.push(of);
+    show(piece, of);
     if (stopped) end('stop');
     else if (tokens.length === room) end('length');
   }
@@ -95,6 +102,9 @@ export function beginAnswer(
     ended: () => finishReason !== undefined,
     take,
     end,
-    answer: () => ({ text, tokens, finishReason: finishReason!, seed: settings.seed + index }),
+    answer: () => {
+      const answer: Answer = { text, tokens, finishReason: finishReason!, seed: settings.seed + index };
+      return logprobs ? { ...answer, logprobs: likely } : answer;
+    },
   };
 }

@@ -57,6 +57,12 @@ export interface GenerateOptions {
   presencePenalty?: number;
   /** -100 to 100 for token ids: added to their logits, before penalties and temperature. */
   logitBias?: Record<number, number>;
+  /**
+   * 0 to 20: give the log probability of each token, and the so many most likely tokens with theirs. Default: off. They are
+   * the natural log softmax of the model's own logits, before `logitBias`, `logitsProcessor`, penalties and temperature: the
+   * same bits on every machine.
+   */
+  logprobs?: number;
   /** 0 to 2^53 - 1. Same seed, same text, on every machine. Default: random; see `GenerateResult.seed`. */
   seed?: number;
   /** Text that ends the answer; it is not part of the answer. */
@@ -101,6 +107,17 @@ export interface PrefillProgress {
   total: number;
 }
 
+/** The natural log of a token's probability. */
+export interface Logprob {
+  token: number;
+  logprob: number;
+}
+
+/** Of a token of an answer, with the most likely tokens in its place (`GenerateOptions.logprobs` of them), the likeliest first. */
+export interface TokenLogprobs extends Logprob {
+  topLogprobs: Logprob[];
+}
+
 /**
  * One generated token and the text it released (empty while a character or a stop string may still be open). Text that
  * is still held back when the answer ends comes in one more chunk, with the last token's index.
@@ -114,11 +131,16 @@ export interface Chunk {
   answer: number;
   /** Calls that are complete with this token: see `ChatOptions.tools`. */
   toolCalls?: ToolCall[];
+  /** With `GenerateOptions.logprobs`: of the token, once; not with text that was held back. */
+  logprob?: number;
+  topLogprobs?: Logprob[];
 }
 
 export interface Answer {
   text: string;
   tokens: number[];
+  /** With `GenerateOptions.logprobs`: of each of the tokens. */
+  logprobs?: TokenLogprobs[];
   finishReason: 'stop' | 'length' | 'abort';
   /** What gives this answer again, alone. */
   seed: number;

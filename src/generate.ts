@@ -3,6 +3,7 @@ import { beginAnswer, type Writing } from './answer';
 import { createDrafter, type Drafter, type PassCosts } from './draft';
 import { SternaError } from './errors';
 import type { Chunk, GenerateResult } from './generate-types';
+import { createLogprobs } from './logprobs';
 import type { MemoryPlan } from './memory';
 import type { Pool } from './pool';
 import type { GenerateMessage } from './protocol';
@@ -77,7 +78,8 @@ export async function generate(
   const chosen = choose(sessions, prompt, n);
   const first = chosen[0]!;
   const room = Math.min(settings.maxTokens, plan.contextLength - prompt.length);
-  const writingContext = { ...context, room, emit: (chunk: Chunk) => tell({ chunk }) };
+  const logprobs = settings.logprobs === undefined ? undefined : createLogprobs(pool.kernels, plan, settings.logprobs);
+  const writingContext = { ...context, room, logprobs, emit: (chunk: Chunk) => tell({ chunk }) };
   const stages = chosen.map((_, i) => stagesOf(i));
   const writings = chosen.map((session, i) =>
     beginAnswer(writingContext, settings, session, samplers[i]!, i, stages[i]!),
@@ -86,7 +88,8 @@ export async function generate(
     await yieldToMessages();
     return !aborted();
   };
-  const best = stages.some((list) => list.length > 0) ? 0 : logitsThatMatter(settings);
+  const all = logprobs || stages.some((list) => list.length > 0);
+  const best = all ? 0 : logitsThatMatter(settings);
   const onProgress = (done: number): void => tell({ prefill: { done, total: prompt.length } });
 
   const { cached, complete } = await prefill(pool, first, prompt, between, best, onProgress);

@@ -14,7 +14,15 @@ const off = {
 describe('validateSettings', () => {
   it('fills in the defaults, the model’s own first', () => {
     const { seed, ...rest } = validateSettings({}, { temperature: 0.6, topP: 0.9 });
-    const open = { maxTokens: Infinity, stop: [], ignoreEos: false, n: 1, draft: 'auto', logitBias: {} };
+    const open = {
+      maxTokens: Infinity,
+      stop: [],
+      ignoreEos: false,
+      n: 1,
+      draft: 'auto',
+      logitBias: {},
+      logprobs: undefined,
+    };
     expect(rest).toEqual({ ...off, temperature: 0.6, topP: 0.9, ...open });
     expect(Number.isSafeInteger(seed) && seed >= 0).toBe(true);
     expect(validateSettings({}).seed).not.toBe(seed);
@@ -32,6 +40,7 @@ describe('validateSettings', () => {
       n: 3,
       draft: false,
       logitBias: { 7: -100, 0: 1.5 },
+      logprobs: 0,
     };
     expect(validateSettings(given, { temperature: 0.6, topK: 3 })).toEqual(given);
     expect(validateSettings({ stop: 'x' }).stop).toEqual(['x']);
@@ -72,6 +81,10 @@ describe('validateSettings', () => {
     ['n', '2'],
     ['draft', 'always'],
     ['draft', 1],
+    ['logprobs', 21],
+    ['logprobs', -1],
+    ['logprobs', 0.5],
+    ['logprobs', true],
     ['logitBias', 5],
     ['logitBias', [1, 2]],
     ['logitBias', null],

@@ -11,6 +11,8 @@ export interface CompleteSettings extends SamplerSettings {
   n: number;
   draft: 'auto' | boolean;
   logitBias: Record<number, number>;
+  /** undefined = off. */
+  logprobs: number | undefined;
 }
 
 /** Every option there is; the type keeps the list complete. */
@@ -29,6 +31,7 @@ const KNOWN: Record<keyof GenerateSettings, true> = {
   n: true,
   draft: true,
   logitBias: true,
+  logprobs: true,
 };
 
 /**
@@ -56,7 +59,7 @@ export function validateSettings(
   const { temperature = defaults.temperature ?? 0.8, topK = defaults.topK ?? 0, topP = defaults.topP ?? 1 } = settings;
   const { minP = 0, repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = settings;
   const { seed = randomSeed(), maxTokens = Infinity, stop = [], ignoreEos = false } = settings;
-  const { n = 1, draft = 'auto', logitBias = {} } = settings;
+  const { n = 1, draft = 'auto', logitBias = {}, logprobs } = settings;
   const stops = typeof stop === 'string' ? [stop] : stop;
   if (!Array.isArray(stops) || !stops.every((text) => typeof text === 'string' && text !== '')) {
     fail('stop', 'non-empty text, or a list of it', stop);
@@ -68,6 +71,9 @@ export function validateSettings(
   for (const [id, bias] of Object.entries(logitBias)) {
     if (!/^\d+$/.test(id)) fail('logitBias', 'token ids as keys', id);
     between(`logitBias of token ${id}`, bias, -100, 100);
+  }
+  if (logprobs !== undefined) {
+    number('logprobs', logprobs, 'an integer from 0 to 20', (x) => Number.isInteger(x) && x >= 0 && x <= 20);
   }
   integer('n', n, 1);
   const lastSeed = integer('seed', seed, 0) + (n - 1);
@@ -87,6 +93,7 @@ export function validateSettings(
     n,
     draft,
     logitBias,
+    logprobs,
   };
 }
 
