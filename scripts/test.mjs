@@ -31,6 +31,7 @@ function tests(what, args, file, env, read) {
 check('types', 'npx', ['tsc', '--noEmit', '-p', '.']);
 check('types of the kernels', 'npx', ['tsc', '--noEmit', '-p', 'wasm']);
 check('format and lint', 'npx', ['biome', 'ci', '.']);
+check('docs/api.md is current', 'node', ['scripts/api/build.mjs', '--check']);
 tests(
   'unit and model tests (Vitest: Node and Chromium)',
   (path) => ['vitest', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${path}`],

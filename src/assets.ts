@@ -13,7 +13,10 @@ const defaults = {
   ...kernelUrls,
 };
 
-/** A file of the package's folder `dist/assets`. */
+/**
+ * A file of the package's folder `dist/assets`: `engine.worker.js`, `kernel.worker.js`, or a kernel binary such as
+ * `shared-relaxed.wasm`.
+ */
 export type AssetName = keyof typeof defaults;
 
 /**

@@ -1,18 +1,34 @@
-/** What went wrong, as a word to switch on. */
+/**
+ * What went wrong, as a word to switch on.
+ *
+ * - `bad-input`: an argument of the API is not what the docstring asks for
+ * - `context-full`: the prompt is longer than the context
+ * - `bad-file`: a file is missing, damaged, truncated, or not what its name says
+ * - `unsupported`: a well-formed model or browser that this engine does not run
+ * - `download`: the server refused, or the transfer failed
+ * - `offline`: the server cannot be reached; a cached model still loads
+ * - `quota`: the browser's storage has not enough room
+ * - `no-tokenizer`: text was asked of a model that was loaded without tokenizer files
+ * - `out-of-memory`: the browser refused the memory
+ * - `busy`: the model is already working on another call
+ * - `aborted`: the caller's AbortSignal fired
+ * - `disposed`: the model was disposed
+ * - `worker`: a worker failed: a bug of ours, or of the browser
+ */
 export type ErrorCode =
-  | 'bad-input' // an argument of the API is not what the docstring asks for
-  | 'context-full' // the prompt is longer than the context
-  | 'bad-file' // a file is missing, damaged, truncated, or not what its name says
-  | 'unsupported' // a well-formed model or browser that this engine does not run
-  | 'download' // the server refused, or the transfer failed
-  | 'offline' // the server cannot be reached; a cached model still loads
-  | 'quota' // the browser's storage has not enough room
-  | 'no-tokenizer' // text was asked of a model that was loaded without tokenizer files
-  | 'out-of-memory' // the browser refused the memory
-  | 'busy' // the model is already working on another call
-  | 'aborted' // the caller's AbortSignal fired
-  | 'disposed' // the model was disposed
-  | 'worker'; // a worker failed: a bug of ours, or of the browser
+  | 'bad-input'
+  | 'context-full'
+  | 'bad-file'
+  | 'unsupported'
+  | 'download'
+  | 'offline'
+  | 'quota'
+  | 'no-tokenizer'
+  | 'out-of-memory'
+  | 'busy'
+  | 'aborted'
+  | 'disposed'
+  | 'worker';
 
 /** The facts behind an error, where they apply: which file, what was found, what was wanted. */
 export interface ErrorFacts {

@@ -1,7 +1,9 @@
 /** The public types of a loaded model's calls: messages, options of an answer, tokens, results. */
 
+/** One message of a conversation. */
 export interface Message {
-  role: string; // system | user | assistant | tool, as the model's template knows them
+  /** `system`, `user`, `assistant` or `tool`, or another that the model's template names. */
+  role: string;
   content: string;
   /** The calls of an assistant's message: their arguments as JSON text, as answers have them, or as an object. */
   tool_calls?: ToolCallInput[];

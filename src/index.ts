@@ -3,7 +3,7 @@
 export type { AssetName, AssetUrls } from './assets';
 export { deleteModel, listModels, persistStorage, storageFacts, verifyModel } from './cached-models';
 export type { ModelConfig } from './config';
-export { type ErrorCode, SternaError } from './errors';
+export { type ErrorCode, type ErrorFacts, SternaError } from './errors';
 export { type Features, features } from './features';
 export type {
   Answer,
