@@ -154,6 +154,15 @@ export function createEngine(spawn: Spawn): EngineApi {
         checkTokens(ids, loaded().pool.plan);
         return tokenizer.decode(ids);
       }),
+    tokenTexts: (ids) =>
+      reply(() => {
+        const tokenizer = tokenizerOf(loaded());
+        return ids.map((id) => {
+          const bytes = [...tokenizer.bytesOf(id)];
+          if (bytes.length === 0) return { token: tokenizer.tokenOf(id) ?? '', bytes: null };
+          return { token: tokenizer.decode([id]), bytes };
+        });
+      }),
     applyChatTemplate: (conversation, addGenerationPrompt) =>
       reply(() => applyTemplate(loaded(), conversation, addGenerationPrompt)),
     generate: (id, prompt, settings, port) =>

@@ -42,4 +42,14 @@ export type {
 } from './load-types';
 export type { CacheKind, KernelName } from './memory';
 export { inspect, load, type Model } from './model';
+export type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionMessageParam,
+  ChatCompletionParams,
+  ChatCompletionParamsNonStreaming,
+  ChatCompletionParamsStreaming,
+  ChatCompletionStream,
+  OpenAIFace,
+} from './openai-types';
 export type { ToolFormat } from './tool-format';

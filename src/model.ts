@@ -21,6 +21,8 @@ import type {
 import { type Generation, startGeneration } from './generation';
 import { startEngine } from './link';
 import type { Inspection, LoadOptions, ModelInfo, Progress, Source } from './load-types';
+import { createOpenAI } from './openai';
+import type { OpenAIFace } from './openai-types';
 import type { Prompt, SourceRecord } from './protocol';
 
 export interface Model {
@@ -57,6 +59,11 @@ export interface Model {
    * (no chat template, or tools for one that has none), `disposed` or `worker`.
    */
   chat(messages: Message[], options?: ChatOptions): Generation;
+  /**
+   * The model behind the calls of an OpenAI client: `openai.chat.completions.create({ messages, stream, ... })`. Code written for
+   * a server goes on with `model.openai` for its client.
+   */
+  readonly openai: OpenAIFace;
   /** Continues a text (BOS is put in front where the model's tokenizer does so) or token ids (taken as they are). */
   complete(prompt: string | number[], options?: GenerateOptions): Generation;
   /**
@@ -189,8 +196,11 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
     const { file: bytes } = info.bytes;
     onProgress?.({ phase: 'ready', file: '', loaded: bytes, total: bytes, rate: 0 }); // none of the others comes after it
     loading = false;
+    const chat: Model['chat'] = (messages, chatOptions) => startChat(engine, info, messages, chatOptions ?? {});
+    const openai = createOpenAI({ info, chat, tokenTexts: (ids) => call(() => api.tokenTexts(ids)) });
     return {
       info,
+      openai,
       tokenize: async (text, tokenizeOptions) => {
         const checked = toText(text);
         const how = knownOptions(callOptions(tokenizeOptions), 'bos', 'eos', 'special');
@@ -204,7 +214,7 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
         const { addGenerationPrompt = true, tools } = callOptions(templateOptions);
         return call(() => api.applyChatTemplate({ messages, tools }, addGenerationPrompt));
       },
-      chat: (messages, chatOptions) => startChat(engine, info, messages, chatOptions ?? {}),
+      chat,
       complete: (prompt, generateOptions) => startGeneration(engine, () => toPrompt(prompt), generateOptions ?? {}),
       evaluate: async (ids, evaluateOptions) => {
         const checked = toIds(ids);

@@ -48,6 +48,12 @@ export interface Conversation {
 /** What a prompt may be: a conversation, a text that begins the answer's text, or token ids as they are. */
 export type Prompt = Conversation | { text: string } | { ids: number[] };
 
+/** A token by itself: its text, and its UTF-8 bytes, perhaps half a character; null for a special token. */
+export interface TokenText {
+  token: string;
+  bytes: number[] | null;
+}
+
 /** What comes over the port of an answer. */
 export type GenerateMessage = { chunk: Chunk } | { prefill: PrefillProgress };
 
@@ -57,6 +63,8 @@ export interface EngineApi {
   load(id: number, request: LoadRequest, onProgress: (progress: Progress) => void): Promise<Reply<Loaded>>;
   tokenize(text: string, options: TokenizeOptions): Promise<Reply<number[]>>;
   detokenize(ids: number[]): Promise<Reply<string>>;
+  /** Each token by itself. */
+  tokenTexts(ids: number[]): Promise<Reply<TokenText[]>>;
   applyChatTemplate(conversation: Conversation, addGenerationPrompt: boolean): Promise<Reply<Encoded>>;
   /** Tells of prompt and tokens over `port`; the reply says in how many messages. */
   generate(

@@ -1,0 +1,87 @@
+/** `model.openai` with the embedded model: what code written for a server expects of the client of `openai`, and what is refused. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import * as code from '../e2e/openai-code';
+import { tinyStories } from '../e2e/reading';
+import { qwenTemplate } from '../e2e/tool-templates';
+import type { SternaError } from './errors';
+import { load, type Model } from './model';
+import type { ChatCompletionParams } from './openai-types';
+
+const failure = (promise: Promise<unknown>): Promise<SternaError> =>
+  promise.then(
+    () => expect.fail('no error'),
+    (error: SternaError) => error,
+  );
+
+let model: Model;
+let client: code.Client;
+beforeAll(async () => {
+  const names = [
+    'config.json',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ];
+  const files = names.map(async (name) => new File([await (await fetch(`${tinyStories}${name}`)).blob()], name));
+  const template = new File([qwenTemplate], 'chat_template.jinja');
+  model = await load([...(await Promise.all(files)), template], { cache: false, threads: 2, sequences: 2 });
+  client = model.openai;
+});
+afterAll(() => model.dispose());
+
+const { calledTool: _, scoredTokens: __, tools: ___, ...now } = code;
+
+describe('code written for a server', () => {
+  test.each(Object.entries(now))('%s', async (_name, run) => {
+    await run(client);
+  });
+});
+
+const messages = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }] as const;
+const ask = (params: Partial<ChatCompletionParams>) => model.openai.chat.completions.create({ messages, ...params });
+
+test('the answer is that of model.chat', async () => {
+  const options = { temperature: 0.8, seed: 11, topK: 40, topP: 0.9, repetitionPenalty: 1.1, maxTokens: 30 };
+  const { text, usage } = await model.chat([...messages], options).result;
+  const completion = await model.openai.chat.completions.create({
+    messages,
+    ...{ temperature: 0.8, seed: 11, top_k: 40, top_p: 0.9, repetition_penalty: 1.1, max_completion_tokens: 30 },
+  });
+  expect(completion.choices[0]!.message.content).toBe(text);
+  expect(completion.usage.prompt_tokens).toBe(usage.promptTokens);
+  expect(completion.usage.prompt_tokens_details.cached_tokens).toBe(usage.promptTokens - 1);
+  expect(completion).toMatchObject({ model: model.info.name, system_fingerprint: expect.stringContaining('fp_') });
+});
+
+test('a stop string, and logit_bias', async () => {
+  const whole = await model.openai.chat.completions.create({ messages, temperature: 0, max_tokens: 40 });
+  const text = whole.choices[0]!.message.content!;
+  const word = text.slice(6, 9);
+  expect(word).toHaveLength(3);
+  const cut = await model.openai.chat.completions.create({ messages, temperature: 0, max_tokens: 40, stop: [word] });
+  expect(cut.choices[0]).toMatchObject({
+    finish_reason: 'stop',
+    message: { content: text.slice(0, text.indexOf(word)) },
+  });
+  const [first] = (await model.chat([...messages], { temperature: 0, maxTokens: 1 }).result).tokens;
+  const biased = await model.openai.chat.completions.create({
+    messages,
+    temperature: 0,
+    max_tokens: 40,
+    logit_bias: { [first!]: -100 },
+  });
+  expect(biased.choices[0]!.message.content).not.toBe(text);
+});
+
+test('errors of the engine are told by create, with stream and without', async () => {
+  const long = [{ role: 'user', content: 'dog '.repeat(2000) }] as const;
+  for (const stream of [true, false]) {
+    expect((await failure(ask({ messages: long, stream }))).code).toBe('context-full');
+    expect((await failure(ask({ temperature: -1, stream }))).code).toBe('bad-input');
+    expect((await failure(ask({ n: 3, stream }))).code).toBe('bad-input');
+  }
+  const first = ask({ max_tokens: 20 });
+  expect((await failure(ask({ stream: true }))).code).toBe('busy');
+  await first;
+});

@@ -1,0 +1,126 @@
+/** `model.openai`: the calls of an OpenAI client, answered by the loaded model. */
+import { callOptions } from './call-options';
+import { SternaError } from './errors';
+import type { ChatOptions, Chunk, Message } from './generate-types';
+import type { Generation } from './generation';
+import type { ModelInfo } from './load-types';
+import { completionOf, createChunks, type Head } from './openai-chunks';
+import { type ChatRequest, readRequest } from './openai-request';
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionLogprobs,
+  ChatCompletionParams,
+  ChatCompletionRequestOptions,
+  ChatCompletionStream,
+  OpenAIFace,
+  TokenLogprob,
+} from './openai-types';
+import type { TokenText } from './protocol';
+
+/** What of a model is needed. */
+export interface Answering {
+  info: ModelInfo;
+  chat: (messages: Message[], options: ChatOptions) => Generation;
+  tokenTexts: (ids: number[]) => Promise<TokenText[]>;
+}
+
+type Scores = ChatCompletionLogprobs['content'];
+
+const newId = (): string =>
+  `chatcmpl-${[...crypto.getRandomValues(new Uint8Array(15))].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+
+const aborted = (): SternaError => new SternaError('aborted', 'the request was aborted');
+
+/** Gives each token with its log probability in OpenAI's shape; texts of tokens are asked for once. */
+function createScoring(tokenTexts: Answering['tokenTexts']) {
+  const texts = new Map<number, TokenText>();
+  return async ({ token, logprob, topLogprobs = [] }: Chunk): Promise<Scores | undefined> => {
+    if (logprob === undefined) return undefined;
+    const pairs = [{ token, logprob }, ...topLogprobs];
+    const missing = [...new Set(pairs.map((pair) => pair.token))].filter((id) => !texts.has(id));
+    if (missing.length > 0) for (const [i, text] of (await tokenTexts(missing)).entries()) texts.set(missing[i]!, text);
+    const [own, ...top] = pairs.map((pair): TokenLogprob => ({ ...texts.get(pair.token)!, logprob: pair.logprob }));
+    return [{ ...own!, top_logprobs: top }];
+  };
+}
+
+export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace {
+  const scoresOf = createScoring(tokenTexts);
+  const { name: model, version, kvCache, lmHead } = info;
+
+  async function whole(
+    head: Head,
+    { logprobs, mostCalls }: ChatRequest,
+    generation: Generation,
+  ): Promise<ChatCompletion> {
+    const scores: Scores[] = [];
+    if (logprobs) {
+      for await (const chunk of generation) {
+        scores[chunk.answer] ??= [];
+        scores[chunk.answer]!.push(...((await scoresOf(chunk)) ?? []));
+      }
+    }
+    const result = await generation.result;
+    if (result.answers.some(({ finishReason }) => finishReason === 'abort')) throw aborted();
+    return completionOf(head, result, logprobs ? result.answers.map((_, i) => scores[i] ?? []) : [], mostCalls);
+  }
+
+  function stream(
+    head: Head,
+    { options, includeUsage, mostCalls }: ChatRequest,
+    generation: Generation,
+    controller: AbortController,
+  ): ChatCompletionStream {
+    let iterated = false;
+    async function* iterate(): AsyncGenerator<ChatCompletionChunk> {
+      if (iterated)
+        throw new SternaError('bad-input', 'the stream has been read', { expected: 'one loop', got: 'a second' });
+      iterated = true;
+      const chunks = createChunks(head, options.n ?? 1, includeUsage, mostCalls);
+      let ended = false;
+      try {
+        yield* chunks.begin();
+        for await (const chunk of generation) yield* chunks.next(chunk, await scoresOf(chunk));
+        const result = await generation.result;
+        const whole = result.answers.every(({ finishReason }) => finishReason !== 'abort');
+        if (whole) yield* chunks.end(result);
+        ended = true;
+      } finally {
+        if (!ended) controller.abort();
+      }
+    }
+    return { controller, [Symbol.asyncIterator]: iterate };
+  }
+
+  async function create(
+    params: ChatCompletionParams,
+    requestOptions?: ChatCompletionRequestOptions,
+  ): Promise<ChatCompletion | ChatCompletionStream> {
+    const request = readRequest(params);
+    const { signal } = callOptions(requestOptions);
+    if (signal?.aborted) throw aborted();
+    const controller = new AbortController();
+    const abort = (): void => controller.abort();
+    signal?.addEventListener('abort', abort);
+    const head: Head = {
+      id: newId(),
+      created: Math.floor(Date.now() / 1000),
+      model,
+      system_fingerprint: `fp_${version.slice(0, 12) || 'files'}_${kvCache}_${lmHead}`,
+    };
+    let begins = (): void => {};
+    const begun = new Promise<void>((resolve) => {
+      begins = resolve;
+    });
+    const options: ChatOptions = { ...request.options, signal: controller.signal, onPrefill: () => begins() };
+    const generation = chat(request.messages, options);
+    generation.result.catch(() => {}).finally(() => signal?.removeEventListener('abort', abort));
+    if (!request.stream) return whole(head, request, generation);
+    // what is wrong with the request is told here, as a server does, and not by the stream
+    await Promise.race([begun, generation.result]);
+    if (controller.signal.aborted) throw aborted();
+    return stream(head, request, generation, controller);
+  }
+  return { chat: { completions: { create: create as OpenAIFace['chat']['completions']['create'] } } };
+}
