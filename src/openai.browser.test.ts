@@ -38,7 +38,10 @@ describe('code written for a server', () => {
   });
 });
 
-const messages = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }] as const;
+const messages = [
+  { role: 'system', content: 'You tell stories.' },
+  { role: 'user', content: 'Tell me a story about a dog and a ball.' },
+] as const;
 const ask = (params: Partial<ChatCompletionParams>) => model.openai.chat.completions.create({ messages, ...params });
 
 test('the answer is that of model.chat', async () => {
@@ -48,6 +51,7 @@ test('the answer is that of model.chat', async () => {
     messages,
     ...{ temperature: 0.8, seed: 11, top_k: 40, top_p: 0.9, repetition_penalty: 1.1, max_completion_tokens: 30 },
   });
+  expect(text).toMatch(/\w/);
   expect(completion.choices[0]!.message.content).toBe(text);
   expect(completion.usage.prompt_tokens).toBe(usage.promptTokens);
   expect(completion.usage.prompt_tokens_details.cached_tokens).toBe(usage.promptTokens - 1);
@@ -81,7 +85,10 @@ test('errors of the engine are told by create, with stream and without', async (
     expect((await failure(ask({ temperature: -1, stream }))).code).toBe('bad-input');
     expect((await failure(ask({ n: 3, stream }))).code).toBe('bad-input');
   }
-  const first = ask({ max_tokens: 20 });
+  expect((await failure(model.openai.chat.completions.create({ messages }, { signal: 5 as never }))).got).toBe(
+    'number',
+  );
+  const first = model.openai.chat.completions.create({ messages, max_tokens: 20 }, { signal: null });
   expect((await failure(ask({ stream: true }))).code).toBe('busy');
   await first;
 });

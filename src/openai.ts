@@ -98,7 +98,7 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
     requestOptions?: ChatCompletionRequestOptions,
   ): Promise<ChatCompletion | ChatCompletionStream> {
     const request = readRequest(params);
-    const { signal } = callOptions(requestOptions);
+    const { signal } = callOptions({ signal: requestOptions?.signal ?? undefined });
     if (signal?.aborted) throw aborted();
     const controller = new AbortController();
     const abort = (): void => controller.abort();
