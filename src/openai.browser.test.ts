@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-const { calledTool: _, scoredTokens: __, tools: ___, ...now } = code;
+const { calledTool: _, tools: __, ...now } = code;
 
 describe('code written for a server', () => {
   test.each(Object.entries(now))('%s', async (_name, run) => {

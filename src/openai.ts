@@ -1,7 +1,7 @@
 /** `model.openai`: the calls of an OpenAI client, answered by the loaded model. */
 import { callOptions } from './call-options';
 import { SternaError } from './errors';
-import type { ChatOptions, Chunk, Message } from './generate-types';
+import type { ChatOptions, Logprob, Message, TokenLogprobs } from './generate-types';
 import type { Generation } from './generation';
 import type { ModelInfo } from './load-types';
 import { completionOf, createChunks, type Head } from './openai-chunks';
@@ -32,16 +32,15 @@ const newId = (): string =>
 
 const aborted = (): SternaError => new SternaError('aborted', 'the request was aborted');
 
-/** Gives each token with its log probability in OpenAI's shape; texts of tokens are asked for once. */
+/** Gives tokens with their log probabilities in OpenAI's shape; the text of a token is asked for once. */
 function createScoring(tokenTexts: Answering['tokenTexts']) {
   const texts = new Map<number, TokenText>();
-  return async ({ token, logprob, topLogprobs = [] }: Chunk): Promise<Scores | undefined> => {
-    if (logprob === undefined) return undefined;
-    const pairs = [{ token, logprob }, ...topLogprobs];
-    const missing = [...new Set(pairs.map((pair) => pair.token))].filter((id) => !texts.has(id));
+  return async (tokens: readonly TokenLogprobs[]): Promise<Scores> => {
+    const ids = new Set(tokens.flatMap(({ token, topLogprobs }) => [token, ...topLogprobs.map((top) => top.token)]));
+    const missing = [...ids].filter((id) => !texts.has(id));
     if (missing.length > 0) for (const [i, text] of (await tokenTexts(missing)).entries()) texts.set(missing[i]!, text);
-    const [own, ...top] = pairs.map((pair): TokenLogprob => ({ ...texts.get(pair.token)!, logprob: pair.logprob }));
-    return [{ ...own!, top_logprobs: top }];
+    const score = ({ token, logprob }: Logprob): TokenLogprob => ({ ...texts.get(token)!, logprob });
+    return tokens.map((own) => ({ ...score(own), top_logprobs: own.topLogprobs.map(score) }));
   };
 }
 
@@ -54,16 +53,10 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
     { logprobs, mostCalls }: ChatRequest,
     generation: Generation,
   ): Promise<ChatCompletion> {
-    const scores: Scores[] = [];
-    if (logprobs) {
-      for await (const chunk of generation) {
-        scores[chunk.answer] ??= [];
-        scores[chunk.answer]!.push(...((await scoresOf(chunk)) ?? []));
-      }
-    }
     const result = await generation.result;
     if (result.answers.some(({ finishReason }) => finishReason === 'abort')) throw aborted();
-    return completionOf(head, result, logprobs ? result.answers.map((_, i) => scores[i] ?? []) : [], mostCalls);
+    const scores = logprobs ? await Promise.all(result.answers.map((answer) => scoresOf(answer.logprobs ?? []))) : [];
+    return completionOf(head, result, scores, mostCalls);
   }
 
   function stream(
@@ -81,7 +74,11 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
       let ended = false;
       try {
         yield* chunks.begin();
-        for await (const chunk of generation) yield* chunks.next(chunk, await scoresOf(chunk));
+        for await (const chunk of generation) {
+          const { token, logprob, topLogprobs = [] } = chunk;
+          const scores = logprob === undefined ? undefined : await scoresOf([{ token, logprob, topLogprobs }]);
+          yield* chunks.next(chunk, scores);
+        }
         const result = await generation.result;
         const whole = result.answers.every(({ finishReason }) => finishReason !== 'abort');
         if (whole) yield* chunks.end(result);
