@@ -4,13 +4,11 @@ import type {
   ChatCompletion,
   ChatCompletionChunk,
   ChatCompletionDelta,
+  ChatCompletionFinishReason,
+  ChatCompletionHead,
   ChatCompletionLogprobs,
   CompletionUsage,
-  FinishReason,
 } from './openai-types';
-
-/** What a completion and all its chunks have in common. */
-export type Head = Pick<ChatCompletion, 'id' | 'created' | 'model' | 'system_fingerprint'>;
 
 type Scores = ChatCompletionLogprobs['content'];
 
@@ -21,7 +19,7 @@ const usageOf = ({ usage }: GenerateResult): CompletionUsage => ({
   prompt_tokens_details: { cached_tokens: usage.cachedTokens },
 });
 
-const finishOf = ({ finishReason, toolCalls }: Answer): FinishReason =>
+const finishOf = ({ finishReason, toolCalls }: Answer): ChatCompletionFinishReason =>
   finishReason === 'length' ? 'length' : toolCalls?.length ? 'tool_calls' : 'stop';
 
 const logprobsOf = (content: Scores | undefined): ChatCompletionLogprobs | null =>
@@ -33,7 +31,7 @@ const logprobsOf = (content: Scores | undefined): ChatCompletionLogprobs | null 
  * @param mostCalls of an answer; more are left out
  */
 export function completionOf(
-  head: Head,
+  head: ChatCompletionHead,
   result: GenerateResult,
   scores: readonly (Scores | undefined)[],
   mostCalls: number,
@@ -53,7 +51,7 @@ export function completionOf(
 }
 
 /** The chunks of a stream of `n` answers, in the order that OpenAI sends them. */
-export function createChunks(head: Head, n: number, includeUsage: boolean, mostCalls: number) {
+export function createChunks(head: ChatCompletionHead, n: number, includeUsage: boolean, mostCalls: number) {
   const calls: number[] = Array(n).fill(0);
   const frame = (
     choices: ChatCompletionChunk['choices'],
@@ -68,7 +66,7 @@ export function createChunks(head: Head, n: number, includeUsage: boolean, mostC
     index: number,
     delta: ChatCompletionDelta,
     logprobs: ChatCompletionLogprobs | null = null,
-    finish: FinishReason | null = null,
+    finish: ChatCompletionFinishReason | null = null,
   ): ChatCompletionChunk => frame([{ index, delta, logprobs, finish_reason: finish }]);
   return {
     /** The beginning of each answer: its role. */

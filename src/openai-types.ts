@@ -4,7 +4,7 @@
  * chat completions. Fields that are only allowed to be refused, or that change nothing, are `unknown`.
  */
 
-export interface ContentPart {
+export interface ChatCompletionContentPart {
   /** `text`, or `refusal` of an assistant; all others are refused. */
   type: string;
   text?: string;
@@ -15,7 +15,7 @@ export interface ChatCompletionMessageParam {
   /** `developer` is read as `system`; `function` is refused. */
   role: 'system' | 'developer' | 'user' | 'assistant' | 'tool' | 'function';
   /** The texts of several parts are joined as they are. */
-  content?: string | readonly ContentPart[] | null;
+  content?: string | readonly ChatCompletionContentPart[] | null;
   name?: string;
   tool_calls?: readonly {
     id?: string;
@@ -52,7 +52,8 @@ export type ChatCompletionResponseFormat =
   | { type: 'regex'; pattern: string }
   | { type: 'grammar'; grammar: string };
 
-interface ChatCompletionSettings {
+/** A request, but for `stream`. */
+export interface ChatCompletionSettings {
   messages: readonly ChatCompletionMessageParam[];
   /** Not looked at: the model is the one that is loaded, and answers say which. */
   model?: string;
@@ -112,7 +113,7 @@ export interface ChatCompletionParams extends ChatCompletionSettings {
   stream?: boolean | null;
 }
 
-export interface TokenLogprob {
+export interface ChatCompletionTokenLogprob {
   token: string;
   /** UTF-8, perhaps half a character; null for a special token. */
   bytes: number[] | null;
@@ -120,7 +121,7 @@ export interface TokenLogprob {
 }
 
 export interface ChatCompletionLogprobs {
-  content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[];
+  content: (ChatCompletionTokenLogprob & { top_logprobs: ChatCompletionTokenLogprob[] })[];
   refusal: null;
 }
 
@@ -131,7 +132,7 @@ export interface ChatCompletionToolCall {
   function: { name: string; arguments: string };
 }
 
-export type FinishReason = 'stop' | 'length' | 'tool_calls';
+export type ChatCompletionFinishReason = 'stop' | 'length' | 'tool_calls';
 
 export interface CompletionUsage {
   prompt_tokens: number;
@@ -140,7 +141,8 @@ export interface CompletionUsage {
   prompt_tokens_details: { cached_tokens: number };
 }
 
-interface Head {
+/** What a completion and all its chunks have in common. */
+export interface ChatCompletionHead {
   id: string;
   /** Seconds since 1970. */
   created: number;
@@ -150,13 +152,13 @@ interface Head {
   system_fingerprint: string;
 }
 
-export interface ChatCompletion extends Head {
+export interface ChatCompletion extends ChatCompletionHead {
   object: 'chat.completion';
   choices: {
     index: number;
     message: { role: 'assistant'; content: string | null; refusal: null; tool_calls?: ChatCompletionToolCall[] };
     logprobs: ChatCompletionLogprobs | null;
-    finish_reason: FinishReason;
+    finish_reason: ChatCompletionFinishReason;
   }[];
   usage: CompletionUsage;
 }
@@ -173,14 +175,14 @@ export interface ChatCompletionDelta {
   }[];
 }
 
-export interface ChatCompletionChunk extends Head {
+export interface ChatCompletionChunk extends ChatCompletionHead {
   object: 'chat.completion.chunk';
   /** Empty in the last chunk with `include_usage`. */
   choices: {
     index: number;
     delta: ChatCompletionDelta;
     logprobs: ChatCompletionLogprobs | null;
-    finish_reason: FinishReason | null;
+    finish_reason: ChatCompletionFinishReason | null;
   }[];
   /** With `include_usage`: null, but in the last chunk. */
   usage?: CompletionUsage | null;

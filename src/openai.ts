@@ -4,17 +4,18 @@ import { SternaError } from './errors';
 import type { ChatOptions, Logprob, Message, TokenLogprobs } from './generate-types';
 import type { Generation } from './generation';
 import type { ModelInfo } from './load-types';
-import { completionOf, createChunks, type Head } from './openai-chunks';
+import { completionOf, createChunks } from './openai-chunks';
 import { type ChatRequest, readRequest } from './openai-request';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
+  ChatCompletionHead,
   ChatCompletionLogprobs,
   ChatCompletionParams,
   ChatCompletionRequestOptions,
   ChatCompletionStream,
+  ChatCompletionTokenLogprob,
   OpenAIFace,
-  TokenLogprob,
 } from './openai-types';
 import type { TokenText } from './protocol';
 
@@ -39,7 +40,7 @@ function createScoring(tokenTexts: Answering['tokenTexts']) {
     const ids = new Set(tokens.flatMap(({ token, topLogprobs }) => [token, ...topLogprobs.map((top) => top.token)]));
     const missing = [...ids].filter((id) => !texts.has(id));
     if (missing.length > 0) for (const [i, text] of (await tokenTexts(missing)).entries()) texts.set(missing[i]!, text);
-    const score = ({ token, logprob }: Logprob): TokenLogprob => ({ ...texts.get(token)!, logprob });
+    const score = ({ token, logprob }: Logprob): ChatCompletionTokenLogprob => ({ ...texts.get(token)!, logprob });
     return tokens.map((own) => ({ ...score(own), top_logprobs: own.topLogprobs.map(score) }));
   };
 }
@@ -49,7 +50,7 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
   const { name: model, version, kvCache, lmHead } = info;
 
   async function whole(
-    head: Head,
+    head: ChatCompletionHead,
     { logprobs, mostCalls }: ChatRequest,
     generation: Generation,
   ): Promise<ChatCompletion> {
@@ -60,7 +61,7 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
   }
 
   function stream(
-    head: Head,
+    head: ChatCompletionHead,
     { options, includeUsage, mostCalls }: ChatRequest,
     generation: Generation,
     controller: AbortController,
@@ -100,7 +101,7 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
     const controller = new AbortController();
     const abort = (): void => controller.abort();
     signal?.addEventListener('abort', abort);
-    const head: Head = {
+    const head: ChatCompletionHead = {
       id: newId(),
       created: Math.floor(Date.now() / 1000),
       model,
