@@ -1,13 +1,14 @@
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { createRef, ref } from 'lit/directives/ref.js';
 import type { Model } from '../src/index';
-import { badge, contextMeter } from './badge';
+import { badge } from './badge';
 import { branch } from './chat';
 import { Chats } from './chats';
 import './chooser';
 import type { Chooser } from './chooser';
 import './composer';
 import type { Composer } from './composer';
+import { contextMeter, contextNotice } from './context';
 import { isNarrow, keepBehind, watchWidth } from './drawer';
 import { type Engine, sameEngine } from './engine-settings';
 import { plural } from './figures';
@@ -70,6 +71,7 @@ class App extends LitElement {
       void this.#conversation.show(id);
     },
     reload: () => this.#load(),
+    fresh: () => this.#newChat(),
   };
   readonly #sideActions: SidebarActions = {
     fresh: () => this.#newChat(),
@@ -151,6 +153,7 @@ class App extends LitElement {
         <section class="desk" aria-label="Your message">
           ${this.following || chat.turns.length === 0 ? nothing : html`<button class="to-end" data-testid="to-end" @click=${this.#toEnd}>${icons.down} Latest</button>`}
           ${model && !sameEngine(chat.settings.engine, engine) ? engineNotice(() => this.#load()) : nothing}
+          ${model && !this.#conversation.running ? contextNotice(this.#conversation.contextUsed, model.info, this.#sideActions) : nothing}
           <sterna-composer
             ${ref(this.#composer)}
             .ready=${model !== undefined}

@@ -1,6 +1,6 @@
 import { html, type TemplateResult } from 'lit';
 import type { ModelInfo } from '../src/index';
-import { bytes, count, duration, plural } from './figures';
+import { bytes, duration, plural } from './figures';
 
 const simd = (info: ModelInfo): string => (info.relaxedSimd ? 'relaxed SIMD' : 'SIMD');
 
@@ -21,18 +21,5 @@ export function badge(info: ModelInfo): TemplateResult {
         <div><dt>Loaded in</dt><dd>${duration(info.loadMs)}</dd></div>
       </dl>
     </div>
-  `;
-}
-
-const nearlyFull = 0.85;
-
-/** How much of the context the conversation takes. */
-export function contextMeter(used: number, info: ModelInfo): TemplateResult {
-  const full = used / info.contextLength > nearlyFull;
-  return html`
-    <label class="context ${full ? 'full' : ''}">
-      <span>${full ? 'Context nearly full:' : 'Context'} ${count(used)} of ${count(info.contextLength)}</span>
-      <meter data-testid="context" min="0" max=${info.contextLength} value=${used}></meter>
-    </label>
   `;
 }

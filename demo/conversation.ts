@@ -1,11 +1,14 @@
-import type { Generation, Message, Model } from '../src/index';
+import type { Generation, Message, Model, PrefillProgress } from '../src/index';
 import { branch, type Chat, type ChatSettings, endUnder, keepable, newChat, newId, type Turn, withTurn } from './chat';
 import { type Problem, problemOf } from './problem';
+import { type Reading, read } from './reading';
 import { generateOptions } from './sampling';
 
-/** An answer under way: tokens so far, and their rate. */
+/** An answer under way: how far the prompt is read, tokens so far, and their rate. */
 export interface Live {
   readonly id: string;
+  /** Undefined until there is news of it. */
+  readonly reading: Reading | undefined;
   readonly tokens: number;
   readonly tokensPerSecond: number;
 }
@@ -37,6 +40,7 @@ export class Conversation {
 
   /** Tokens of the context taken by the branch on show. */
   get contextUsed(): number {
+    if (this.live?.reading) return this.live.reading.done + this.live.tokens;
     const usage = branch(this.chat).findLast(({ figures }) => figures)?.figures?.usage;
     return usage ? usage.promptTokens + usage.completionTokens : 0;
   }
@@ -123,7 +127,7 @@ export class Conversation {
     this.problems.clear();
     const messages = this.#messages(question);
     const { id } = this.#add(question, 'assistant', '');
-    this.live = { id, tokens: 0, tokensPerSecond: 0 };
+    this.live = { id, reading: undefined, tokens: 0, tokensPerSecond: 0 };
     this.#finished = this.#stream(id, model, messages, former);
     this.#changed();
     await this.#finished;
@@ -141,23 +145,26 @@ export class Conversation {
   async #stream(id: string, model: Model, messages: Message[], former?: Turn): Promise<void> {
     let text = '';
     let [first, saved] = [0, -savePeriod];
+    let reading: Reading | undefined;
+    const onPrefill = (progress: PrefillProgress) => {
+      reading = read(reading, progress);
+      this.live = { id, reading, tokens: 0, tokensPerSecond: 0 };
+      this.#soon();
+    };
     try {
-      this.#generation = model.chat(messages, generateOptions(this.chat.settings.sampling));
+      this.#generation = model.chat(messages, { ...generateOptions(this.chat.settings.sampling), onPrefill });
       for await (const chunk of this.#generation) {
         const now = performance.now();
         first ||= now;
         text += chunk.text;
         const tokensPerSecond = chunk.index === 0 ? 0 : (chunk.index * 1000) / (now - first);
-        this.live = { id, tokens: chunk.index + 1, tokensPerSecond };
+        this.live = { id, reading, tokens: chunk.index + 1, tokensPerSecond };
         this.#replace(id, { text });
         if (text !== '' && now - saved > savePeriod) {
           saved = now;
           this.#save(this.chat);
         }
-        this.#frame ||= requestAnimationFrame(() => {
-          this.#frame = 0;
-          this.#changed();
-        });
+        this.#soon();
       }
       const {
         text: whole,
@@ -176,6 +183,14 @@ export class Conversation {
       }
       this.problems.set(back ? back.id : id, problemOf(error));
     }
+  }
+
+  /** Tells of changes with the next frame. */
+  #soon(): void {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#changed();
+    });
   }
 
   /** What the model is to read: questions without an answer are left out, but for the last. */

@@ -15,7 +15,7 @@ export function figuresLine({ usage, timings, finishReason, seed, model, context
     <details class="stats" data-testid="stats">
       <summary>
         ${finishReason === 'abort' ? html`<span class="flag">Stopped</span>` : nothing}
-        ${finishReason === 'length' ? html`<span class="flag">Cut: token limit</span>` : nothing}
+        ${finishReason === 'length' ? html`<span class="flag">${used >= contextLength ? 'Cut: the context is full' : 'Cut: token limit'}</span>` : nothing}
         <span><b>${rate(timings.decodeTokensPerSecond)}</b> tokens/s</span>
         <span><b>${plural(completionTokens, 'token')}</b></span>
         <span>first after <b>${duration(timings.firstTokenMs)}</b></span>

@@ -9,6 +9,7 @@ import { figuresLine } from './figures-line';
 import { icons, mark } from './mark';
 import type { Renderer } from './markdown';
 import { isFatal, type Problem, problemCard } from './problem';
+import { readingProgress } from './reading';
 
 const copiedFor = 1500; // ms that "Copied" stands on the button
 
@@ -21,7 +22,7 @@ export interface Versions {
 }
 
 /**
- * One message. Events: `regenerate`, `reload`, `edit` (CustomEvent with the new text), `version` (CustomEvent with the
+ * One message. Events: `regenerate`, `reload`, `fresh`, `edit` (CustomEvent with the new text), `version` (CustomEvent with the
  * id of the version to show).
  */
 export class ChatMessage extends LitElement {
@@ -125,11 +126,11 @@ export class ChatMessage extends LitElement {
     return html`<p class="empty-answer">No words this time.</p>`;
   }
 
-  #streaming({ tokens, tokensPerSecond }: Live): TemplateResult {
+  #streaming({ reading, tokens, tokensPerSecond }: Live): TemplateResult {
     return html`
       <p class="streaming">
         <span class="trits" aria-hidden="true"><i>−</i><i>0</i><i>+</i></span>
-        ${tokens === 0 ? 'reading' : `${plural(tokens, 'token')}, ${rate(tokensPerSecond)} tokens/s`}
+        ${tokens === 0 ? readingProgress(reading) : `${plural(tokens, 'token')}, ${rate(tokensPerSecond)} tokens/s`}
       </p>
     `;
   }
@@ -166,6 +167,7 @@ export class ChatMessage extends LitElement {
     if (!this.last) return nothing;
     return html`
       ${isFatal(problem) ? html`<button @click=${() => this.#emit('reload')}>Load the model again</button>` : nothing}
+      ${problem.code === 'context-full' ? html`<button class="primary" data-testid="problem-fresh" @click=${() => this.#emit('fresh')}>New chat</button>` : nothing}
       <button data-testid="regenerate" @click=${() => this.#emit('regenerate')}>Try again</button>
     `;
   }

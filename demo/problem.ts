@@ -20,7 +20,10 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
     'This cannot be taken as it is',
     'Check the settings, the name of the model and the address of this page.',
   ],
-  'context-full': ['The conversation is longer than the context', 'Start a new chat, or shorten the system prompt.'],
+  'context-full': [
+    'The conversation is longer than the context',
+    'The model cannot read that much. Begin a new chat, edit this message, shorten the system prompt, or give the model more context in the settings.',
+  ],
   'bad-file': [
     'A model file cannot be used',
     'It is missing, damaged, incomplete, or not what its name says. Check the address, or download the file again.',

@@ -13,6 +13,8 @@ export interface TalkActions {
   show: (id: string) => void;
   /** Loads the model again. */
   reload: () => void;
+  /** Begins a new chat. */
+  fresh: () => void;
 }
 
 function place(turn: Turn, all: readonly Turn[]): Versions {
@@ -45,6 +47,7 @@ export function talk(
       @regenerate=${() => actions.regenerate(turn)}
       @version=${({ detail }: CustomEvent<string>) => actions.show(detail)}
       @reload=${actions.reload}
+      @fresh=${actions.fresh}
     ></sterna-message>`,
   )}`;
 }

@@ -33,8 +33,9 @@ export default defineConfig({
   testDir: '.',
   testMatch: '*.spec.ts',
   outputDir: '../test-results',
-  workers: 1, // the engine under test takes every core
-  timeout: 60_000,
+  workers: 2, // two files at a time: a test waits for pages, stores and servers more than it computes
+  timeout: 90_000,
+  expect: { timeout: 15_000 }, // what is waited for comes, but the machine may be busy
   reporter: 'list',
   // the page's own worker would answer before the tests' routes; e2e/offline.spec.ts is about it
   use: { baseURL: `http://localhost:${port}`, serviceWorkers: 'block' },
