@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { playwright } from '@vitest/browser-playwright';
 import type { Plugin } from 'vite';
@@ -73,6 +74,7 @@ export default defineConfig({
   },
   test: {
     root: fileURLToPath(new URL('.', import.meta.url)),
+    maxWorkers: Math.max(2, availableParallelism() - 1), // of Node, and as many pages of the browser
     projects: [
       {
         extends: true,

@@ -134,7 +134,8 @@ class App extends LitElement {
 
   get #invitation(): string {
     const { model, problem, source } = this.#loading;
-    if (model) return isEmbedded(source) ? 'What should the story be about?' : 'Write a message';
+    const begun = this.#conversation.chat.turns.length > 0;
+    if (model) return isEmbedded(source) && !begun ? 'What should the story be about?' : 'Write a message';
     return problem || this.question ? 'No model is loaded' : 'You can write already';
   }
 
@@ -153,7 +154,7 @@ class App extends LitElement {
         <section class="desk" aria-label="Your message">
           ${this.following || chat.turns.length === 0 ? nothing : html`<button class="to-end" data-testid="to-end" @click=${this.#toEnd}>${icons.down} Latest</button>`}
           ${model && !sameEngine(chat.settings.engine, engine) ? engineNotice(() => this.#load()) : nothing}
-          ${model && !this.#conversation.running ? contextNotice(this.#conversation.contextUsed, model.info, this.#sideActions) : nothing}
+          ${model && !this.#conversation.running && !this.#conversation.outgrown ? contextNotice(this.#conversation.contextUsed, model.info, this.#sideActions) : nothing}
           <sterna-composer
             ${ref(this.#composer)}
             .ready=${model !== undefined}

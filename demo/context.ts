@@ -48,7 +48,7 @@ export function contextNotice(
   const larger = config.maxPositions > contextLength;
   const words =
     state === 'full'
-      ? `The context is full: the model has read ${count(used)} of ${plural(contextLength, 'token')} and cannot go on with this conversation. Begin a new chat, or edit an earlier message${larger ? ', or give the model more context' : ''}.`
+      ? `The context is full (${plural(contextLength, 'token')}): the model cannot go on here. Begin a new chat${larger ? ', edit an earlier message, or give it more context' : ' or edit an earlier message'}.`
       : `The context is nearly full: room for ${plural(contextLength - used, 'more token')}. After that, answers end early.`;
   return html`
     <div class="notice row" role="status" data-testid="notice-context" data-state=${state}>

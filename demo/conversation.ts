@@ -34,6 +34,11 @@ export class Conversation {
     this.#changed = changed;
   }
 
+  /** The last answer failed for want of context. */
+  get outgrown(): boolean {
+    return this.problems.get(this.chat.leaf ?? '')?.code === 'context-full';
+  }
+
   get running(): boolean {
     return this.#finished !== undefined;
   }

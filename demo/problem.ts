@@ -7,10 +7,10 @@ type Code = SternaError['code'];
 
 /**
  * An error as the page shows it. `gated` and `hidden` are downloads that a hub refuses to this visitor; `bad-chats` is a
- * file of chats that cannot be read.
+ * file of chats that cannot be read; `old-browser` lacks WebAssembly SIMD.
  */
 export interface Problem {
-  code: Code | 'gated' | 'hidden' | 'bad-chats' | 'unknown';
+  code: Code | 'gated' | 'hidden' | 'bad-chats' | 'old-browser' | 'unknown';
   message: string;
   facts: readonly (readonly [name: string, value: string])[];
 }
@@ -32,6 +32,10 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
   unsupported: [
     'This model or browser is not supported',
     'Sterna runs ternary models built like BitNet, Llama, Qwen3 or MiniCPM, in browsers with SIMD.',
+  ],
+  'old-browser': [
+    'This browser is too old',
+    'Sterna needs WebAssembly SIMD, which Chrome and Edge have from version 91 on, Firefox from 89, Safari from 16.4.',
   ],
   download: ['A file could not be fetched', 'Check the connection and the address, then try again.'],
   gated: [
@@ -59,19 +63,26 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
   unknown: ['Something broke on this page', 'Reload the page. If it comes back, it is a bug worth reporting.'],
 };
 
+/** What is expected and what was found, by code, where other words say it better. */
+const factNames: Partial<Record<Code, readonly [wanted: string, found: string]>> = {
+  quota: ['Needed', 'Free'],
+  'context-full': ['Room for', 'Tokens'],
+};
+
 /** Any thrown value as a problem. `source`: what was being loaded or looked at. */
 export function problemOf(error: unknown, source?: PageSource): Problem {
   if (!(error instanceof SternaError)) return { code: 'unknown', message: String(error), facts: [] };
   const { code, message, file, expected, got } = error;
-  const [wanted, found] = code === 'quota' ? ['Needed', 'Free'] : ['Expected', 'Found'];
+  const [wanted, found] = factNames[code] ?? ['Expected', 'Found'];
   const shown = (value: string | number): string => {
     if (code !== 'quota') return `${value}`;
     return typeof value === 'number' ? bytes(value) : value === 'less' ? 'less than that' : value;
   };
-  const facts = [['File', file] as const, [wanted!, expected] as const, [found!, got] as const].flatMap(
+  const facts = [['File', file] as const, [wanted, expected] as const, [found, got] as const].flatMap(
     ([name, value]) => (value === undefined ? [] : [[name, shown(value)] as const]),
   );
   const refused = code === 'download' && isRepository(source) && /^HTTP 40[13]\b/.test(String(got));
+  if (code === 'unsupported' && got === 'no SIMD128') return { code: 'old-browser', message, facts };
   return { code: refused ? (/GatedRepo/.test(String(got)) ? 'gated' : 'hidden') : code, message, facts };
 }
 
@@ -90,7 +101,7 @@ export const isFatal = ({ code }: Problem): boolean =>
 export function problemCard(problem: Problem, actions: unknown, more: unknown = nothing): TemplateResult {
   const [title, advice] = words[problem.code];
   const calm = problem.code === 'aborted';
-  const clear = calm || ['quota', 'gated', 'hidden'].includes(problem.code); // advice and facts say all of the message
+  const clear = calm || ['quota', 'gated', 'hidden', 'context-full', 'old-browser'].includes(problem.code); // advice and facts say all of the message
   return html`
     <section class="problem ${calm ? 'calm' : ''}" role="alert" data-testid="error" data-code=${problem.code}>
       <h2>${title}</h2>

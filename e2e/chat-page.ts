@@ -4,7 +4,7 @@ import { expect, type Page } from '@playwright/test';
 /** Opens the page; `query` is the end of its address. */
 export async function ready(page: Page, query = ''): Promise<void> {
   await page.goto(`/index.html${query}`);
-  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
 }
 
 /** Sets fields of the settings panel. */
@@ -24,7 +24,7 @@ export const answers = (page: Page) => page.getByTestId('message-assistant');
 /** The text of an answer, once it is done. */
 export async function answered(page: Page, index = 0): Promise<string> {
   const answer = answers(page).nth(index);
-  await expect(answer).toHaveAttribute('data-done', 'true', { timeout: 30_000 });
+  await expect(answer).toHaveAttribute('data-done', 'true');
   return (await answer.locator('.prose').textContent()) ?? '';
 }
 

@@ -69,11 +69,11 @@ test('an answer streams, stops within 200 ms, and the next one comes @firefox', 
   await ready(page, `?model=${server.url('heavy/')}`);
   await set(page, { seed: '1' });
   const times: number[] = [];
-  // up to three tries: the machine may be at work on something else
-  while (times.length < 3 && !times.some((milliseconds) => milliseconds < 200)) {
+  // some tries: the machine may be at work on something else
+  while (times.length < 8 && !times.some((milliseconds) => milliseconds < 200)) {
     await send(page, 'Hello');
     const answer = answers(page).nth(times.length);
-    await expect(answer).toContainText(/\b[1-9]\d+ tokens,/, { timeout: 20_000 });
+    await expect(answer).toContainText(/\b[1-9]\d+ tokens,/);
     const early = (await answer.locator('.prose').textContent())?.length ?? 0;
     expect(early).toBeGreaterThan(0);
     await expect.poll(async () => (await answer.locator('.prose').textContent())?.length).toBeGreaterThan(early);
@@ -89,6 +89,54 @@ test('an answer streams, stops within 200 ms, and the next one comes @firefox', 
   await answered(page, times.length);
   await expect(answers(page).nth(times.length).getByTestId('stats')).toContainText('5 tokens');
   await expect(page.getByTestId('error')).toHaveCount(0);
+});
+
+test('a long question: how far it is read is shown, and it can be stopped', async ({ page, server }) => {
+  await ready(page, `?model=${server.url('heavy/')}&contextLength=2048`);
+  await page.evaluate(() => {
+    const seen: { value: number; max: number; words: string }[] = [];
+    Object.assign(window, { seen });
+    new MutationObserver(() => {
+      const bar = document.querySelector<HTMLProgressElement>('[data-testid=prefill]');
+      if (bar) seen.push({ value: bar.value, max: bar.max, words: bar.parentElement!.textContent });
+    }).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true });
+  });
+  await send(page, 'The dog ran to the big red ball. '.repeat(150));
+  await expect
+    .poll(() => page.evaluate(() => (window as unknown as { seen: unknown[] }).seen.length))
+    .toBeGreaterThan(0);
+  await page.getByTestId('stop').click();
+  await expect(answers(page).getByTestId('stats')).toContainText('Stopped');
+  await expect(page.getByTestId('prefill')).toHaveCount(0);
+  const seen = await page.evaluate(
+    () => (window as unknown as { seen: { value: number; max: number; words: string }[] }).seen,
+  );
+  for (const { value, max, words } of seen) {
+    expect(max).toBeGreaterThan(1000);
+    expect(value).toBeLessThanOrEqual(max);
+    expect(words).toMatch(/reading, [\d,]+ of [\d,]+ tokens/);
+  }
+});
+
+test('a full context is said, with what to do', async ({ page }) => {
+  await ready(page, '?contextLength=64');
+  await set(page, { temperature: '0' });
+  await expect(page.getByTestId('notice-context')).toHaveCount(0);
+  await send(page, 'Tell me a story about a dog and a ball.');
+  await answered(page);
+  await expect(answers(page).getByTestId('stats')).toContainText('Cut: the context is full');
+  const notice = page.getByTestId('notice-context');
+  await expect(notice).toHaveAttribute('data-state', 'full');
+  await notice.getByTestId('context-more').click();
+  await expect(page.getByTestId('setting-contextLength')).toBeVisible();
+  await page.getByTestId('settings-close').click();
+  await send(page, 'Go on.');
+  const card = page.getByTestId('error');
+  await expect(card).toHaveAttribute('data-code', 'context-full');
+  await expect(notice).toHaveCount(0); // the card says it all
+  await card.getByTestId('problem-fresh').click();
+  await expect(answers(page)).toHaveCount(0);
+  await expect(notice).toHaveCount(0);
 });
 
 test('what a model writes cannot run, load or lead anywhere', async ({ page, server }) => {
@@ -114,12 +162,12 @@ for (const [model, code, facts] of [
   test(`${model}: a card with the facts, and a way out`, async ({ page, server }) => {
     await page.goto(`/index.html?model=${server.url(`${model}/`)}`);
     const card = page.getByTestId('error');
-    await expect(card).toHaveAttribute('data-code', code, { timeout: 30_000 });
+    await expect(card).toHaveAttribute('data-code', code);
     for (const fact of facts) await expect(card).toContainText(fact);
     await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'error');
     await expect(page.getByTestId('send')).toBeDisabled();
     await page.getByTestId('use-embedded').click();
-    await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+    await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
     await expect(card).toHaveCount(0);
   });
 }
@@ -135,12 +183,12 @@ test('a load can be cancelled, and begun again', async ({ page, server }) => {
   await expect(progress).toHaveAttribute('data-phase', 'weights');
   await page.getByTestId('cancel-load').click();
   await page.getByTestId('use-embedded').click();
-  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
 });
 
 test('without isolation: one thread, said so, and the same answer @firefox', async ({ page, server }) => {
   await page.goto(server.url('unisolated/index.html'));
-  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+  await expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
   await expect(page.getByTestId('notice-isolation')).toContainText(/COOP and COEP/);
   await expect(page.getByTestId('badge')).toContainText('1 thread');
   await set(page, { temperature: '0' });

@@ -46,8 +46,7 @@ const test = base.extend<{ hub: FakeHub }>({
   },
 });
 
-const state = (page: Page, name: string) =>
-  expect(page.getByTestId('app')).toHaveAttribute('data-state', name, { timeout: 30_000 });
+const state = (page: Page, name: string) => expect(page.getByTestId('app')).toHaveAttribute('data-state', name);
 
 /** The page on its embedded model, with a hub of its own. */
 async function open(page: Page, hub: FakeHub): Promise<void> {
@@ -78,7 +77,7 @@ async function answer(page: Page, text = 'Hello'): Promise<string> {
   await page.getByTestId('composer').fill(text);
   await page.getByTestId('send').click();
   const last = page.getByTestId('message-assistant').last();
-  await expect(last).toHaveAttribute('data-done', 'true', { timeout: 30_000 });
+  await expect(last).toHaveAttribute('data-done', 'true');
   await expect(last.getByTestId('error')).toHaveCount(0);
   return (await last.locator('.answer > :first-child').textContent()) ?? '';
 }
@@ -95,7 +94,6 @@ test('a repository: looked at, downloaded, cancelled, resumed, kept without a ne
   page,
   hub,
 }) => {
-  test.setTimeout(120_000);
   const size = largeFiles()[weights]!.length;
   await open(page, hub);
   await look(page, 'sterna/large');
@@ -108,9 +106,9 @@ test('a repository: looked at, downloaded, cancelled, resumed, kept without a ne
   await start.click();
   await expect(page.getByTestId('chooser')).toBeHidden();
   const progress = page.getByTestId('progress');
-  await expect(progress).toHaveAttribute('data-phase', 'weights', { timeout: 20_000 });
+  await expect(progress).toHaveAttribute('data-phase', 'weights');
   await expect(page.getByTestId('load-amount')).toHaveText(/^\d+ MB of 5\d MB, \d+(\.\d)? MB\/s, \d+ s left$/);
-  await expect(progress).toHaveAttribute('aria-valuenow', /^[678]\d$/, { timeout: 30_000 });
+  await expect(progress).toHaveAttribute('aria-valuenow', /^[678]\d$/);
   await page.getByTestId('cancel-load').click();
   await expect(page.getByTestId('error')).toHaveAttribute('data-code', 'aborted');
   await expect(page.getByTestId('kept')).toContainText('What has arrived is kept');
@@ -138,7 +136,7 @@ test('a repository: looked at, downloaded, cancelled, resumed, kept without a ne
   const stored = page.getByTestId('stored').filter({ hasText: 'sterna/large' });
   await expect(stored).toHaveAttribute('data-complete', 'true');
   await stored.getByTestId('check').click();
-  await expect(stored.getByTestId('stored-result')).toContainText('every byte', { timeout: 30_000 });
+  await expect(stored.getByTestId('stored-result')).toContainText('every byte');
 
   await stored.getByTestId('delete').click();
   await stored.getByTestId('delete-no').click();
@@ -148,7 +146,7 @@ test('a repository: looked at, downloaded, cancelled, resumed, kept without a ne
   await expect(stored).toHaveCount(0);
 
   await page.reload();
-  await expect(page.getByTestId('error')).toHaveAttribute('data-code', 'offline', { timeout: 30_000 });
+  await expect(page.getByTestId('error')).toHaveAttribute('data-code', 'offline');
   hub.reachable = true;
   await page.getByTestId('look-again').click();
   await expect(start).toHaveText(/^Download 5\d MB and start$/);
@@ -158,7 +156,7 @@ test('a cancelled download can be thrown away', async ({ page, hub }) => {
   hold(hub);
   await page.goto(`/index.html?hub=${hub.url}&model=sterna/large`);
   await page.getByTestId('start').click();
-  await expect(page.getByTestId('progress')).toHaveAttribute('aria-valuenow', /^[678]\d$/, { timeout: 30_000 });
+  await expect(page.getByTestId('progress')).toHaveAttribute('aria-valuenow', /^[678]\d$/);
   await page.getByTestId('cancel-load').click();
   await page.getByTestId('discard').click();
   await expect(page.getByTestId('kept')).toHaveCount(0);
@@ -176,11 +174,11 @@ test('a second tab waits for the one that is downloading, and goes on when that 
   const address = `/index.html?hub=${hub.url}&model=sterna/large`;
   await page.goto(address);
   await page.getByTestId('start').click();
-  await expect(page.getByTestId('progress')).toHaveAttribute('data-phase', 'weights', { timeout: 20_000 });
+  await expect(page.getByTestId('progress')).toHaveAttribute('data-phase', 'weights');
   const second = await context.newPage();
   await second.goto(address);
   await second.getByTestId('start').click();
-  await expect(second.getByTestId('progress')).toHaveAttribute('data-phase', 'waiting', { timeout: 20_000 });
+  await expect(second.getByTestId('progress')).toHaveAttribute('data-phase', 'waiting');
   await expect(second.locator('.load-words')).toContainText('Another tab is downloading this model');
   hub.faults.clear();
   await page.getByTestId('cancel-load').click();
@@ -194,7 +192,7 @@ test('too little room: a card with what is needed, and a load that keeps nothing
   await look(page, 'sterna/large');
   await page.getByTestId('start').click();
   const card = page.getByTestId('error');
-  await expect(card).toHaveAttribute('data-code', 'quota', { timeout: 30_000 });
+  await expect(card).toHaveAttribute('data-code', 'quota');
   await expect(card).toContainText(/Needed\s*\d\d MB\s*Free\s*(\d\d MB|less than that)/);
   await page.getByTestId('load-unkept').click();
   await state(page, 'ready');
@@ -215,7 +213,7 @@ test('a gated repository asks for a token, and the page forgets it', async ({ pa
   await field.fill(token);
   await page.getByTestId('token-use').click();
   await page.getByTestId('start').click();
-  await expect(page.getByTestId('model-card')).toContainText('sterna/gated', { timeout: 30_000 });
+  await expect(page.getByTestId('model-card')).toContainText('sterna/gated');
   await state(page, 'ready');
   expect(await page.evaluate(() => location.href + JSON.stringify([localStorage, sessionStorage]))).not.toContain(
     'hf_',
@@ -258,7 +256,7 @@ test('a GGUF file of this device starts, and is not kept', async ({ page, hub })
   await page.getByTestId('model-files').setInputFiles(gguf('tq2_0.gguf'));
   await expect(page.getByTestId('inspection')).toContainText('GGUF TQ2_0');
   await page.getByTestId('start').click();
-  await expect(page.getByTestId('model-card')).toContainText('tq2_0.gguf', { timeout: 30_000 });
+  await expect(page.getByTestId('model-card')).toContainText('tq2_0.gguf');
   await state(page, 'ready');
   await openStorage(page);
   await expect(page.getByTestId('stored').filter({ hasText: 'tq2_0' })).toHaveCount(0);
@@ -271,7 +269,7 @@ test('the chooser by keyboard: focus goes in, along and back; the list says what
   await open(page, hub);
   await look(page, 'sterna/small');
   await page.getByTestId('start').click();
-  await expect(page.getByTestId('model-card')).toContainText('sterna/small', { timeout: 30_000 });
+  await expect(page.getByTestId('model-card')).toContainText('sterna/small');
   await state(page, 'ready');
   const opener = page.getByTestId('choose-model');
   await opener.focus();

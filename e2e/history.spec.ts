@@ -4,8 +4,7 @@ import type { Page } from '@playwright/test';
 import { answered, answers, ask, brief, chatNamed, chats, chatsFile, importChats, ready, send, set } from './chat-page';
 import { expect, test } from './lab';
 
-const state = (page: Page) =>
-  expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+const state = (page: Page) => expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
 
 test('a chat has a title, survives a reload, is found, opened and renamed @firefox', async ({ page }) => {
   await ready(page);
@@ -151,7 +150,7 @@ test('an answer that was under way when the page closed is kept as far as it cam
   await ready(page, `?model=${server.url('heavy/')}`);
   await send(page, 'Hello');
   const words = answers(page).locator('.prose');
-  await expect(words).toContainText(/\w/, { timeout: 30_000 });
+  await expect(words).toContainText(/\w/);
   const seen = /\w+/.exec((await words.textContent())!)![0];
   await page.reload(); // at once: nothing is waited for that the visitor does not see
   await state(page);
@@ -166,7 +165,7 @@ test('an answer that was under way when the page closed is kept as far as it cam
 test('a chat that is deleted while its answer streams stays deleted', async ({ page, server }) => {
   await ready(page, `?model=${server.url('heavy/')}`);
   await send(page, 'Hello');
-  await expect(answers(page)).toContainText(/\b[2-9]\d tokens,/, { timeout: 20_000 });
+  await expect(answers(page)).toContainText(/\b[2-9]\d tokens,/);
   await page.getByTestId('chat-more').click();
   await page.getByTestId('chat-delete').click();
   await expect(chats(page)).toHaveCount(0);
@@ -189,7 +188,7 @@ test('settings belong to their chat; what the engine needs says so @firefox', as
   await page.getByTestId('setting-kernel').selectOption('lut8');
   await expect(page.getByTestId('engine-running')).toContainText('1,024 tokens of context');
   await page.getByTestId('engine-reload').click();
-  await expect(page.getByTestId('badge')).toContainText('lut8', { timeout: 30_000 });
+  await expect(page.getByTestId('badge')).toContainText('lut8');
   await state(page);
   await expect(page.getByTestId('notice-engine')).toHaveCount(0);
   await send(page, 'Who are you?');
@@ -203,7 +202,7 @@ test('settings belong to their chat; what the engine needs says so @firefox', as
   await expect(page.getByTestId('setting-contextLength')).toHaveValue('');
   await page.getByTestId('settings-close').click();
   await page.getByTestId('notice-reload').click();
-  await expect(page.getByTestId('badge')).not.toContainText('lut8', { timeout: 30_000 });
+  await expect(page.getByTestId('badge')).not.toContainText('lut8');
   await state(page);
   await expect(page.getByTestId('notice-engine')).toHaveCount(0);
 

@@ -164,7 +164,6 @@ test('damage in the store: a load fetches what it needs to mend it, and no more 
   startHub,
   wide,
 }) => {
-  test.setTimeout(120_000);
   const hub = await startHub({ [WIDE]: wide });
   const { hash } = await mustLoad(lab, hubSource(hub, WIDE), context);
   expect(hash).toBe(await rightHash(lab, hub));

@@ -110,7 +110,8 @@ test('a tab that waits goes on where the other one was closed; one that waits ca
   const second = mustLoad(lab, hubSource(hub, WIDE), short);
   await expect.poll(() => hub.requests.filter(({ path }) => path.includes('/tree/')).length).toBeGreaterThanOrEqual(3);
   hub.faults.clear();
-  await new Promise((resolve) => setTimeout(resolve, 300)); // it has the listing, and comes to wait
+  const waiting = () => lab.evaluate(async () => (await navigator.locks.query()).pending!.length);
+  await expect.poll(waiting).toBeGreaterThan(0);
   takeSent(hub);
   await other.close();
   expect(await first).toBe('closed');
@@ -126,7 +127,6 @@ test('stored with an int8 head: exact rows are fetched alone, once, and kept bes
   startHub,
   wide,
 }) => {
-  test.setTimeout(120_000);
   const hub = await startHub({ [WIDE]: wide });
   const source = hubSource(hub, WIDE);
   const fresh = async (options: typeof int8 | typeof bf16) =>
@@ -178,7 +178,6 @@ test('stored with a bf16 head: int8 rows are made of it; a part with int8 rows g
   startHub,
   wide,
 }) => {
-  test.setTimeout(120_000);
   const hub = await startHub({ [WIDE]: wide });
   const source = hubSource(hub, WIDE);
   const fresh = async (options: typeof int8 | typeof bf16) =>

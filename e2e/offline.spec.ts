@@ -8,7 +8,6 @@ import { build, type Plugin } from 'vite';
 import { isolation, type StaticServer, serveStatic } from './static-server';
 
 test.use({ serviceWorkers: 'allow' });
-test.describe.configure({ timeout: 120_000 }); // one of them builds the page
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const path = '/people/somebody/';
@@ -27,14 +26,11 @@ test.afterEach(async () => {
   rmSync(site, { recursive: true, force: true });
 });
 
-const ready = (page: Page) =>
-  expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready', { timeout: 30_000 });
+const ready = (page: Page) => expect(page.getByTestId('app')).toHaveAttribute('data-state', 'ready');
 
 /** The worker of the page has everything and answers for it. */
 const kept = (page: Page) =>
-  expect
-    .poll(() => page.evaluate(() => navigator.serviceWorker.controller?.state), { timeout: 20_000 })
-    .toBe('activated');
+  expect.poll(() => page.evaluate(() => navigator.serviceWorker.controller?.state)).toBe('activated');
 
 async function ask(page: Page): Promise<string> {
   await page.getByTestId('settings').click();
@@ -43,7 +39,7 @@ async function ask(page: Page): Promise<string> {
   await page.getByTestId('composer').fill('Tell me a story about a dog and a ball.');
   await page.getByTestId('send').click();
   const answer = page.getByTestId('message-assistant').last();
-  await expect(answer).toHaveAttribute('data-done', 'true', { timeout: 30_000 });
+  await expect(answer).toHaveAttribute('data-done', 'true');
   return (await answer.locator('.prose').textContent()) ?? '';
 }
 

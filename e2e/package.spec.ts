@@ -13,8 +13,6 @@ import { buildLibrary } from '../scripts/build-library.mjs';
 import { sizes } from '../scripts/size.mjs';
 import { isolation, type StaticServer, serveStatic } from './static-server';
 
-test.describe.configure({ timeout: 120_000 }); // builds, installs, bundlers
-
 const root = fileURLToPath(new URL('..', import.meta.url));
 const models = join(root, 'demo/public/models/');
 const work = mkdtempSync(join(tmpdir(), 'sterna-package-'));
@@ -64,7 +62,7 @@ async function chats(page: Page, url: string, threads = 2): Promise<void> {
     if (message.type() === 'error' && !icon) strange.push(message.text());
   });
   await page.goto(url);
-  await expect(page.locator('body')).toHaveText(/threads: |failed: /, { timeout: 30_000 });
+  await expect(page.locator('body')).toHaveText(/threads: |failed: /);
   await expect(page.locator('body')).toContainText(`simd true, ${threads} threads: ${story}`);
   expect(strange).toEqual([]);
 }

@@ -34,8 +34,9 @@ export default defineConfig({
   testMatch: '*.spec.ts',
   outputDir: '../test-results',
   workers: 2, // two files at a time: a test waits for pages, stores and servers more than it computes
-  timeout: 90_000,
-  expect: { timeout: 15_000 }, // what is waited for comes, but the machine may be busy
+  // what is waited for comes, but the machine may be busy
+  timeout: 180_000,
+  expect: { timeout: 30_000 },
   reporter: 'list',
   // the page's own worker would answer before the tests' routes; e2e/offline.spec.ts is about it
   use: { baseURL: `http://localhost:${port}`, serviceWorkers: 'block' },
@@ -44,6 +45,6 @@ export default defineConfig({
     command: `npx vite build --logLevel warn && npx vite preview --port ${port} --strictPort`,
     cwd: root,
     url: `http://localhost:${port}/lab.html`,
-    timeout: 120_000,
+    timeout: 300_000,
   },
 });

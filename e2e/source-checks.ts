@@ -53,7 +53,7 @@ export async function readAll(
 export const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 /** `expect.poll` for a busy machine. */
-export const until = <T>(value: () => T) => expect.poll(value, { timeout: 20_000 });
+export const until = <T>(value: () => T) => expect.poll(value);
 
 /** The SternaError that an action ends with. */
 export async function failure(action: () => Promise<unknown>): Promise<SternaError> {

@@ -203,7 +203,6 @@ test('the page and two workers use one store, either backend @firefox', async ({
 
 for (const backend of ['indexeddb', 'opfs'] as const) {
   test(`a browser that is killed while it writes keeps what it said it kept: ${backend}`, async ({ origin }) => {
-    test.setTimeout(120_000);
     const profile = mkdtempSync(join(tmpdir(), 'sterna-profile-'));
     let running: Running | undefined;
     const counts: string[] = [];
