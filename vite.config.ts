@@ -85,7 +85,7 @@ export default defineConfig({
         test: {
           name: 'chromium',
           include: ['**/*.browser.test.ts'],
-          testTimeout: 60_000,
+          testTimeout: 180_000, // the machine may be busy
           browser: {
             enabled: true,
             headless: true,

@@ -85,8 +85,10 @@ export async function loseRecord(model: Where, stream: string, n: number): Promi
 /** Bytes that differ for every seed; always the same for one. */
 export function someBytes(length: number, seed: number): Uint8Array<ArrayBuffer> {
   let state = seed * 2654435761 + 1;
-  return Uint8Array.from({ length }, () => {
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state >>> 24;
-  });
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
 }
