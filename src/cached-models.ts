@@ -60,8 +60,8 @@ export async function verifyModel(
 
 /** What is taken and what is free. @throws SternaError `unsupported` where the browser gives no storage */
 export async function storageFacts(): Promise<StorageFacts> {
-  const { used: models, usage: used, quota, free, persisted } = await (await needStore()).estimate();
-  return { models, used, quota, free, persisted };
+  const { models, sessions, usage: used, quota, free, persisted } = await (await needStore()).estimate();
+  return { models, sessions, used, quota, free, persisted };
 }
 
 /** Asks the browser not to evict this page's storage; browsers may ask the visitor, or decide by themselves. */

@@ -132,6 +132,8 @@ export interface CachedModel {
 export interface StorageFacts {
   /** Taken by Sterna's models. */
   models: number;
+  /** Taken by saved sessions. */
+  sessions: number;
   /** Taken by the whole origin. */
   used: number;
   /** What the browser allows the origin; an estimate. */

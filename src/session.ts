@@ -72,29 +72,57 @@ export async function append(
   return true;
 }
 
+/** Positions that cannot be told apart: values of an int8 cache lie in pairs. */
+const together = ({ kvCache }: MemoryPlan): number => (kvCache === 'int8' ? 2 : 1);
+
 /**
- * Makes `to` the same timeline as `from`: the keys and values of what they do not have in common are copied. Runs
- * between passes, on one thread: that reads and writes memory once, as fast as the machine can.
+ * Where the keys and values of positions [from, to) of a sequence lie, as pieces of the memory in an order that depends
+ * on the configuration and the kind of the cache alone. Pieces hold whole pairs of positions where the cache does.
  */
-export function copySession(memory: WebAssembly.Memory, plan: MemoryPlan, from: Session, to: Session): void {
+export function cachePieces(plan: MemoryPlan, sequence: number, from: number, to: number): Piece[] {
   const { cachePositions, headDim, kvCache, layers } = plan;
   const { kvHeads } = plan.config;
-  const bytes = new Uint8Array(memory.buffer);
-  const together = kvCache === 'int8' ? 2 : 1; // positions whose values cannot be told apart
-  const first = Math.floor(commonPrefix(to.tokens, from.tokens) / together) * together;
-  const end = pad(from.tokens.length, together);
-  const copy = (cache: number, positionBytes: number): void => {
+  const first = Math.floor(from / together(plan)) * together(plan);
+  const count = pad(to, together(plan)) - first;
+  const pieces: Piece[] = [];
+  const add = (cache: number, positionBytes: number): void => {
     for (let head = 0; head < kvHeads; head++) {
-      const source = cache + (from.sequence * kvHeads + head) * cachePositions * positionBytes;
-      const target = cache + (to.sequence * kvHeads + head) * cachePositions * positionBytes;
-      bytes.copyWithin(target + first * positionBytes, source + first * positionBytes, source + end * positionBytes);
+      const at = cache + ((sequence * kvHeads + head) * cachePositions + first) * positionBytes;
+      pieces.push({ at, bytes: count * positionBytes });
     }
   };
   for (const { keys, values, keyScales, valueScales } of layers) {
-    for (const cache of [keys, values]) copy(cache, headDim * CACHE_BYTES[kvCache]);
-    if (kvCache === 'int8') for (const scales of [keyScales, valueScales]) copy(scales, 4);
+    for (const cache of [keys, values]) add(cache, headDim * CACHE_BYTES[kvCache]);
+    if (kvCache === 'int8') for (const scales of [keyScales, valueScales]) add(scales, 4);
   }
-  to.tokens = [...from.tokens];
+  return pieces;
+}
+
+/** A piece of the memory. */
+export interface Piece {
+  at: number;
+  bytes: number;
+}
+
+/**
+ * Makes `to` the same timeline as the first `count` tokens of `from` (default: all): the keys and values of what they do
+ * not have in common are copied. Runs between passes, on one thread: that reads and writes memory once, as fast as the
+ * machine can.
+ */
+export function copySession(
+  memory: WebAssembly.Memory,
+  plan: MemoryPlan,
+  from: Session,
+  to: Session,
+  count = from.tokens.length,
+): void {
+  const bytes = new Uint8Array(memory.buffer);
+  const first = Math.min(commonPrefix(to.tokens, from.tokens), count);
+  const sources = cachePieces(plan, from.sequence, first, count);
+  for (const [i, { at, bytes: size }] of cachePieces(plan, to.sequence, first, count).entries()) {
+    bytes.copyWithin(at, sources[i]!.at, sources[i]!.at + size);
+  }
+  to.tokens = from.tokens.slice(0, count);
 }
 
 /** The logits of one row of the last pass, as a view: overwritten by the next pass. f32[vocab] */

@@ -54,6 +54,11 @@ export interface StoredModel extends NewModel {
   seal: string;
 }
 
+/** Whether a manifest is that of a saved session: its key says so. */
+export const isSession = ({ key }: Pick<StoredModel, 'key'>): boolean => key.startsWith(SESSION);
+/** What the keys of sessions begin with; those of models begin with `hub:` or `url:`. */
+export const SESSION = 'session:';
+
 const utf8 = new TextEncoder();
 
 /** The checksum of a manifest as it is: whoever changes one writes it with a new seal. */
@@ -106,4 +111,30 @@ export async function checkManifest(value: unknown, key: string): Promise<Stored
   const seal = await sealOf(model);
   if (seal !== model.seal) throw damaged('seal', seal, model.seal);
   return model;
+}
+
+/** The manifest as it is written. */
+export async function sealed(model: Omit<StoredModel, 'seal'>): Promise<StoredModel> {
+  return { ...model, seal: await sealOf(model) };
+}
+
+/** The records of a stream. */
+export function recordsOf(model: StoredModel, stream: string): StoredRecord[] {
+  return (stream === 'weights' ? model.records : model.extra[stream]) ?? [];
+}
+
+/** The manifest with other records in a stream. */
+export function withRecords(model: StoredModel, stream: string, records: StoredRecord[]): StoredModel {
+  const size = (some: StoredRecord[]): number => some.reduce((sum, { bytes }) => sum + bytes, 0);
+  const bytes = model.bytes - size(recordsOf(model, stream)) + size(records);
+  return stream === 'weights'
+    ? { ...model, bytes, records }
+    : { ...model, bytes, extra: { ...model.extra, [stream]: records } };
+}
+
+/** Every record of every stream. */
+export function allRecords(model: StoredModel): [stream: string, n: number, record: StoredRecord][] {
+  return Object.entries({ weights: model.records, ...model.extra }).flatMap(([stream, records]) =>
+    records.map((record, n): [string, number, StoredRecord] => [stream, n, record]),
+  );
 }

@@ -318,7 +318,7 @@ describe.each([
       usedAt: old.usedAt,
       outdated: true,
     });
-    expect((await store.estimate()).used).toBe((1 + 3 + 6) * 1237);
+    expect((await store.estimate()).models).toBe((1 + 3 + 6) * 1237);
 
     expect(await store.removeOutdated()).toBe(3 * 1237);
     expect(await store.verify(newer.id)).toEqual({ damaged: 0 });
@@ -374,7 +374,7 @@ test('the estimate and persistence are the browser\u2019s', async () => {
   const before = await store.estimate();
   await store.append(await store.begin(model), someBytes(4e6, 1), at(0), undefined);
   const after = await store.estimate();
-  expect(after.used).toBe(4e6);
+  expect(after.models).toBe(4e6);
   expect(after.usage).toBeGreaterThan(before.usage + 3.9e6);
   expect(after.free).toBe(after.quota - after.usage);
   expect(await store.persist()).toBe((await store.estimate()).persisted);

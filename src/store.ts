@@ -1,6 +1,6 @@
 /**
  * The offline store of packed models, for pages and workers. A model is a manifest, records of about 16 MB, and one
- * text. At any moment, also after a crash, a manifest claims only what was written before it: a download goes on where
+ * text; a saved session is kept in the same way (store-sessions.ts), under a key of its own kind. At any moment, also after a crash, a manifest claims only what was written before it: a download goes on where
  * its manifest ends. What belongs to no manifest, or to a damaged one, is removed when the store is opened or listed.
  * Everything that writes is called under `withLock(key)` (store-lock.ts), but `remove` and `verify`, which take it.
  */
@@ -17,8 +17,20 @@ import {
 } from './store-backend';
 import { sha256, xxh64 } from './store-hash';
 import { withFreeLock } from './store-lock';
-import { checkManifest, FORMAT, type NewModel, type StoredModel, type StoredRecord, sealOf } from './store-manifest';
+import {
+  allRecords,
+  checkManifest,
+  FORMAT,
+  isSession,
+  type NewModel,
+  recordsOf,
+  type StoredModel,
+  type StoredRecord,
+  sealed,
+  withRecords,
+} from './store-manifest';
 import { opfsBackend } from './store-opfs';
+import { estimateStorage, needRoom, noRoom, type StorageEstimate } from './store-space';
 
 export interface StoredSummary
   extends Pick<
@@ -27,19 +39,6 @@ export interface StoredSummary
   > {
   /** There is a newer version from the same origin, or this one was stored by another version of this software. */
   outdated: boolean;
-}
-
-/**
- * In bytes. `used` is what this store's models say; the rest is the browser's estimate for the whole origin.
- * Chromium's (156) is 10 GB free, whatever there is: only a write shows whether there is room.
- */
-export interface StorageEstimate {
-  used: number;
-  usage: number;
-  quota: number;
-  free: number;
-  /** The browser has promised not to evict. */
-  persisted: boolean;
 }
 
 /**
@@ -81,7 +80,7 @@ export class Store {
 
   /** The manifest of that version; without a version the complete one that was used last, else the last used. */
   async find(key: string, version?: string): Promise<StoredModel | undefined> {
-    const models = (await this.#manifests()).filter(
+    const models = (await this.manifests()).filter(
       (model) => model.key === key && (version ?? model.version) === model.version && this.#readable(model),
     );
     models.sort((a, b) => +b.complete - +a.complete || b.usedAt - a.usedAt);
@@ -93,7 +92,7 @@ export class Store {
    * @throws SternaError `quota`
    */
   async begin(model: NewModel): Promise<StoredModel> {
-    const earlier = (await this.#manifests()).filter(
+    const earlier = (await this.manifests()).filter(
       ({ key, version }) => key === model.key && version === model.version,
     );
     for (const { id } of earlier) await this.#drop(id);
@@ -226,7 +225,7 @@ export class Store {
     await this.#writing(model, 0, written);
   }
 
-  /** Every model, the last used first. */
+  /** Every model, the last used first; no sessions. */
   async list(): Promise<StoredSummary[]> {
     // Ids first: a model that is begun meanwhile has its manifest before its first record.
     const withRecords = await Promise.all(this.#backends.map((backend) => backend.ids()));
@@ -234,7 +233,7 @@ export class Store {
     // one of another version of this software is not ours to judge
     const isOurs = (format: unknown): boolean => format === FORMAT || typeof format !== 'number';
     for (const [id, model, format] of entries) if (!model && isOurs(format)) await this.#drop(id);
-    const models = entries.flatMap(([, model]) => model ?? []);
+    const models = entries.flatMap(([, model]) => (model && !isSession(model) ? model : []));
     const known = new Set(entries.map(([id]) => id));
     for (const [i, backend] of this.#backends.entries()) {
       for (const id of withRecords[i]!) if (!known.has(id)) await backend.remove(id).catch(() => {}); // next time
@@ -248,6 +247,11 @@ export class Store {
         const outdated = !this.#readable(model) || models.some((other) => isNewer(other, model));
         return { id, key, name, version, bytes, expectedBytes, complete, savedAt, usedAt, outdated };
       });
+  }
+
+  /** Every manifest that is sound, of models and sessions. */
+  async manifests(): Promise<StoredModel[]> {
+    return (await this.#entries()).flatMap(([, model]) => model ?? []);
   }
 
   /**
@@ -287,7 +291,7 @@ export class Store {
    * @throws SternaError `busy` if another tab is loading it or checking it
    */
   async remove(id: string): Promise<void> {
-    const model = (await this.#manifests()).find((stored) => stored.id === id);
+    const model = (await this.manifests()).find((stored) => stored.id === id);
     if (model) await withFreeLock(model.key, model.name, 'exclusive', () => this.#drop(id));
   }
 
@@ -312,15 +316,7 @@ export class Store {
   }
 
   async estimate(): Promise<StorageEstimate> {
-    const models = await this.#manifests();
-    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
-    return {
-      used: models.reduce((sum, { bytes }) => sum + bytes, 0),
-      usage,
-      quota,
-      free: Math.max(0, quota - usage),
-      persisted: await navigator.storage.persisted(),
-    };
+    return estimateStorage(await this.manifests());
   }
 
   /**
@@ -328,21 +324,17 @@ export class Store {
    * @throws SternaError `quota`
    */
   async needRoom(bytes: number, name: string): Promise<void> {
-    const { free } = await this.estimate();
-    const backend = this.#backends.find((each) => each.name === this.backend);
-    if (free >= bytes && (await backend?.hasRoom?.(bytes)) !== false) return;
-    throw noRoom(name, free, bytes);
+    await needRoom(
+      this.#backends.find((each) => each.name === this.backend),
+      bytes,
+      name,
+    );
   }
 
   /** Asks the browser not to evict. Only a page may ask; a worker is told what is. */
   async persist(): Promise<boolean> {
     const { storage } = navigator;
     return 'persist' in storage ? storage.persist() : (storage as StorageManager).persisted();
-  }
-
-  /** Every manifest that is sound. */
-  async #manifests(): Promise<StoredModel[]> {
-    return (await this.#entries()).flatMap(([, model]) => model ?? []);
   }
 
   /** Every manifest by the id that it is kept under; undefined where it is damaged. */
@@ -358,7 +350,7 @@ export class Store {
   }
 
   async #stored(id: string): Promise<StoredModel> {
-    const model = (await this.#manifests()).find((stored) => stored.id === id);
+    const model = (await this.manifests()).find((stored) => stored.id === id);
     if (model) return model;
     throw new SternaError('bad-input', 'no such model is stored', { got: id, expected: 'an id of list()' });
   }
@@ -403,34 +395,4 @@ export class Store {
       throw new SternaError('worker', "the browser's storage failed", { file, got: String(error) });
     }
   }
-}
-
-/** `free` is not always true: see StorageEstimate. */
-function noRoom(file: string, free: number, expected: number): SternaError {
-  const facts = { file, got: free < expected ? free : 'less', expected };
-  return new SternaError('quota', "the browser's storage has not enough room, in bytes", facts);
-}
-
-/** The manifest as it is written. */
-async function sealed(model: Omit<StoredModel, 'seal'>): Promise<StoredModel> {
-  return { ...model, seal: await sealOf(model) };
-}
-
-function recordsOf(model: StoredModel, stream: string): StoredRecord[] {
-  return (stream === 'weights' ? model.records : model.extra[stream]) ?? [];
-}
-
-/** The manifest with other records in a stream. */
-function withRecords(model: StoredModel, stream: string, records: StoredRecord[]): StoredModel {
-  const size = (some: StoredRecord[]): number => some.reduce((sum, { bytes }) => sum + bytes, 0);
-  const bytes = model.bytes - size(recordsOf(model, stream)) + size(records);
-  return stream === 'weights'
-    ? { ...model, bytes, records }
-    : { ...model, bytes, extra: { ...model.extra, [stream]: records } };
-}
-
-function allRecords(model: StoredModel): [stream: string, n: number, record: StoredRecord][] {
-  return Object.entries({ weights: model.records, ...model.extra }).flatMap(([stream, records]) =>
-    records.map((record, n): [string, number, StoredRecord] => [stream, n, record]),
-  );
 }
