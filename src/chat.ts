@@ -106,8 +106,8 @@ function createReading(format: ToolFormat | 'json', names: string[]) {
 
 export type CallReading = ReturnType<typeof createReading>;
 
-/** Answers a conversation; see `Model.chat`. */
-export function startChat(engine: Engine, info: ModelInfo, messages: Message[], options: ChatOptions): Generation {
+/** What a chat comes to: the tools that the template is given, the engine's options, and what reads calls out of the answer. */
+export function prepareChat(info: ModelInfo, options: ChatOptions) {
   const { tools: _, toolChoice: __, ...rest } = options;
   let calling: Calling = { names: [] };
   let failure: unknown;
@@ -117,10 +117,16 @@ export function startChat(engine: Engine, info: ModelInfo, messages: Message[], 
     failure = error; // the answer's, as every other
   }
   const { tools, format, names, responseFormat } = calling;
+  const settings = (responseFormat ? { ...rest, responseFormat } : rest) as GenerateOptions;
+  return { failure, tools, settings, reading: format && createReading(format, names) };
+}
+
+/** Answers a conversation; see `Model.chat`. */
+export function startChat(engine: Engine, info: ModelInfo, messages: Message[], options: ChatOptions): Generation {
+  const { failure, tools, settings, reading } = prepareChat(info, options);
   const prompt = () => {
     if (failure) throw failure;
     return tools ? { messages, tools } : { messages };
   };
-  const settings = (responseFormat ? { ...rest, responseFormat } : rest) as GenerateOptions;
-  return startGeneration(engine, prompt, settings, format && createReading(format, names));
+  return startGeneration(engine, prompt, settings, reading);
 }

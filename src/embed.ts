@@ -4,7 +4,7 @@ import { checkTokens } from './generate';
 import type { EmbedOptions, PrefillProgress } from './generate-types';
 import type { MemoryPlan } from './memory';
 import type { ScoreContext } from './score';
-import { append, rowsOf, type Session } from './session';
+import { append, rowsOf } from './session';
 
 /** Most texts in one call, as OpenAI's API has it. */
 const MOST_TEXTS = 2048;
@@ -77,10 +77,6 @@ export async function embed(
   const length = square > 0 ? kernels.sqrt(square) : 1;
   return Float32Array.from(sum, (v) => v / length);
 }
-
-/** The session whose loss costs least. */
-export const leastUsed = (sessions: Session[]): Session =>
-  sessions.reduce((a, b) => (b.tokens.length < a.tokens.length ? b : a));
 
 /**
  * The embeddings of several texts, one after the other. f32[texts, hidden]

@@ -8,7 +8,7 @@ import { transfer } from 'comlink';
 import { measureBandwidth } from './bandwidth';
 import { encodeChat } from './chat-template';
 import { createPassCosts } from './draft';
-import { checkEmbedSettings, embedAll, leastUsed } from './embed';
+import { checkEmbedSettings, embedAll } from './embed';
 import { SternaError, toRecord } from './errors';
 import { checkTokens, generate } from './generate';
 import { inspect } from './inspect';
@@ -18,8 +18,9 @@ import type { Spawn } from './pool';
 import type { Conversation, EngineApi, GenerateMessage, Prompt, Reply } from './protocol';
 import { checkRoles } from './roles';
 import { evaluate, perplexity, type ScoreContext } from './score';
-import type { Session } from './session';
+import { extendSession, keepSession, restoreSession, type SessionContext, sessionPrompt } from './session-calls';
 import { validateSettings } from './settings';
+import { createSlots, releaseSlots, type Slot, takeScratch } from './slots';
 import { stagesOf } from './stages';
 import type { Tokenizer } from './tokenizer';
 import { checkTools, checkToolUse } from './tool-format';
@@ -36,7 +37,7 @@ async function reply<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
 /** The engine's calls, to be exposed by its worker. `spawn` starts a kernel worker. */
 export function createEngine(spawn: Spawn): EngineApi {
   const yieldToMessages = createYield();
-  let sessions: Session[] = [];
+  let slots: Slot[] = [];
   const costs = createPassCosts();
   let model: LoadedModel | undefined;
   /** Loading or inspecting. */
@@ -66,20 +67,28 @@ export function createEngine(spawn: Spawn): EngineApi {
     checkRoles(messages, loadedModel.chatTemplate);
     return encoded;
   };
+  /** Ids of a conversation, if an answer to it can be read. */
+  const conversationIds = (loadedModel: LoadedModel, conversation: Conversation, addGenerationPrompt: boolean) => {
+    const { ids } = applyTemplate(loadedModel, conversation, addGenerationPrompt);
+    if (conversation.tools?.length && !loadedModel.info.toolFormat) {
+      const facts = { got: 'another form', expected: '<tool_call> with JSON, or {"name", "parameters"}' };
+      const what = `calls of tools as ${loadedModel.info.name} writes them cannot be read`;
+      throw new SternaError('unsupported', what, facts);
+    }
+    return ids;
+  };
+  const sessionOf = (loadedModel: LoadedModel, aborted = () => false): SessionContext => ({
+    model: loadedModel,
+    tokenizer: tokenizerOf(loadedModel),
+    slots,
+    render: (conversation, addGenerationPrompt) => conversationIds(loadedModel, conversation, addGenerationPrompt),
+    aborted,
+    yieldToMessages,
+  });
   const promptIds = (loadedModel: LoadedModel, prompt: Prompt): number[] => {
     if ('ids' in prompt) return prompt.ids;
-    if ('messages' in prompt) {
-      const { ids } = applyTemplate(loadedModel, prompt, true);
-      if (prompt.tools?.length && !loadedModel.info.toolFormat) {
-        const facts = { got: 'another form', expected: '<tool_call> with JSON, or {"name", "parameters"}' };
-        throw new SternaError(
-          'unsupported',
-          `calls of tools as ${loadedModel.info.name} writes them cannot be read`,
-          facts,
-        );
-      }
-      return ids;
-    }
+    if ('messages' in prompt) return conversationIds(loadedModel, prompt, true);
+    if ('state' in prompt) return sessionPrompt(sessionOf(loadedModel), prompt.state, true).ids;
     const tokenizer = tokenizerOf(loadedModel);
     return tokenizer.encode(prompt.text, { bos: tokenizer.addsBos });
   };
@@ -122,7 +131,7 @@ export function createEngine(spawn: Spawn): EngineApi {
       await yieldToMessages();
       if (aborted()) throw new SternaError('aborted', 'scoring was aborted');
     };
-    return { pool, memory, session: sessions[0]!, between };
+    return { pool, memory, session: takeScratch(slots), between };
   }
 
   /** One at a time; `abort(id)` fires the signal. */
@@ -144,7 +153,7 @@ export function createEngine(spawn: Spawn): EngineApi {
     load: (id, request, onProgress) =>
       reply(async () => {
         model = await abortable(id, 'loading', (signal) => loadModel(request, onProgress, spawn, signal));
-        sessions = Array.from({ length: model.info.sequences }, (_, sequence) => ({ sequence, tokens: [] }));
+        slots = createSlots(model.info.sequences);
         return { info: model.info, memory: model.shared ? model.memory : undefined };
       }),
     tokenize: (text, options) => reply(() => tokenizerOf(loaded()).encode(text, options)),
@@ -171,15 +180,21 @@ export function createEngine(spawn: Spawn): EngineApi {
           const complete = validateSettings(settings, loadedModel.info.defaults);
           if (complete.stop.length > 0) tokenizerOf(loadedModel);
           const { pool, memory, tokenizer, stopTokens } = loadedModel;
-          const context = { pool, memory, sessions, costs, tokenizer, stopTokens, aborted, yieldToMessages };
+          const session =
+            'state' in prompt
+              ? sessionPrompt(sessionOf(loadedModel), prompt.state, true, settings.maxTokens)
+              : undefined;
+          const owner = 'state' in prompt ? prompt.owner : 0;
+          const context = { pool, memory, slots, owner, costs, tokenizer, stopTokens, aborted, yieldToMessages };
           let messages = 0;
           const tell = (message: GenerateMessage): void => {
             messages++;
             port.postMessage(message);
           };
           const stages = stagesOf(complete, pool.plan.config.vocab);
-          const result = await generate(context, promptIds(loadedModel, prompt), complete, tell, stages);
-          return { result, messages };
+          const ids = session?.ids ?? promptIds(loadedModel, prompt);
+          const result = await generate(context, ids, complete, tell, stages);
+          return { result, messages, ...(session ? { session } : {}) };
         }),
       ).finally(() => port.close()),
     evaluate: async (id, ids) => {
@@ -204,8 +219,7 @@ export function createEngine(spawn: Spawn): EngineApi {
           const tokenised = texts.map((text) =>
             promptIds(loadedModel, typeof text === 'string' ? { text } : { ids: text }),
           );
-          const context = { ...scoring(loadedModel, aborted), session: leastUsed(sessions) };
-          return embedAll(context, tokenised, settings, onProgress);
+          return embedAll(scoring(loadedModel, aborted), tokenised, settings, onProgress);
         }),
       );
       return 'value' in embedded ? transfer(embedded, [embedded.value.vectors.buffer]) : embedded;
@@ -219,6 +233,26 @@ export function createEngine(spawn: Spawn): EngineApi {
           }),
         ),
       ),
+    extendSession: (id, call, onProgress) =>
+      reply(() =>
+        alone(id, (loadedModel, aborted) => extendSession(sessionOf(loadedModel, aborted), call, onProgress)),
+      ),
+    saveSession: (id, call, as, onProgress) =>
+      reply(() =>
+        alone(id, (loadedModel, aborted) => keepSession(sessionOf(loadedModel, aborted), call, as, onProgress)),
+      ),
+    restoreSession: (id, owner, session, onProgress) =>
+      reply(() =>
+        alone(id, (loadedModel, aborted) =>
+          restoreSession(sessionOf(loadedModel, aborted), owner, session, onProgress).catch((error: unknown) => {
+            releaseSlots(slots, owner);
+            throw error;
+          }),
+        ),
+      ),
+    async releaseSession(owner) {
+      releaseSlots(slots, owner);
+    },
     async abort(id) {
       if (loading?.id === id) loading.controller.abort();
       else if (model && atWork?.id === id) Atomics.store(model.words, ABORT / 4, id);

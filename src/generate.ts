@@ -8,8 +8,9 @@ import type { MemoryPlan } from './memory';
 import type { Pool } from './pool';
 import type { GenerateMessage } from './protocol';
 import { createSampler, logitsThatMatter, type Sampler, samplerRoom } from './sampler';
-import { commonPrefix, copySession, logitsView, prefill, rowsOf, type Session } from './session';
+import { copySession, logitsView, prefill, rowsOf } from './session';
 import type { CompleteSettings } from './settings';
+import { type Slot, takeSlots } from './slots';
 import type { StagesOf } from './stages';
 import type { Tokenizer } from './tokenizer';
 
@@ -17,7 +18,9 @@ export interface GenerateContext {
   pool: Pool;
   memory: WebAssembly.Memory;
   /** One for each sequence of the cache. */
-  sessions: Session[];
+  slots: Slot[];
+  /** The session that asks; 0: none. */
+  owner: number;
   /** Times of passes, measured here. */
   costs: PassCosts;
   tokenizer: Tokenizer | undefined;
@@ -42,13 +45,6 @@ function samplersOf({ kernels, plan }: Pool, memory: WebAssembly.Memory, setting
   );
 }
 
-/** The session that has most of the prompt, and others for the answers beside the first. */
-function choose(sessions: Session[], prompt: number[], n: number): Session[] {
-  const shared = ({ tokens }: Session): number => commonPrefix(tokens, prompt);
-  const best = sessions.reduce((a, b) => (shared(b) > shared(a) ? b : a));
-  return [best, ...sessions.filter((session) => session !== best)].slice(0, n);
-}
-
 /**
  * Generates from a tokenised prompt: `settings.n` answers at once, answer i as one with seed + i alone. `tell` hears of
  * the prompt's progress and of every token. `stagesOf` makes what the logits of an answer go through.
@@ -62,7 +58,7 @@ export async function generate(
   tell: (message: GenerateMessage) => void,
   stagesOf: StagesOf = () => [],
 ): Promise<GenerateResult> {
-  const { pool, memory, sessions, aborted, yieldToMessages } = context;
+  const { pool, memory, slots, owner, aborted, yieldToMessages } = context;
   const { plan } = pool;
   const { n } = settings;
   checkIds(prompt, plan);
@@ -75,7 +71,7 @@ export async function generate(
   const start = performance.now();
   const samplers = samplersOf(pool, memory, settings);
   for (const sampler of samplers) for (const token of prompt) sampler.accept(token, true);
-  const chosen = choose(sessions, prompt, n);
+  const chosen = takeSlots(memory, plan, slots, prompt, n, owner);
   const first = chosen[0]!;
   const room = Math.min(settings.maxTokens, plan.contextLength - prompt.length);
   const logprobs = settings.logprobs === undefined ? undefined : createLogprobs(pool.kernels, plan, settings.logprobs);

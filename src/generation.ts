@@ -4,26 +4,38 @@ import { optionsFault } from './call-options';
 import type { CallReading } from './chat';
 import type { Chunk, GenerateOptions, GenerateResult } from './generate-types';
 import { type Engine, nextRequest } from './link';
-import type { GenerateMessage, Prompt } from './protocol';
+import type { Answered, GenerateMessage, Prompt } from './protocol';
 
 /**
  * An answer as it comes, or several (`n`). Iterate it for the tokens (once), or just await `result`. Leaving the loop
  * early aborts.
  */
-export interface Generation extends AsyncIterable<Chunk> {
+export interface Generation<Result extends GenerateResult = GenerateResult> extends AsyncIterable<Chunk> {
   /** The whole answer. Resolves also after an abort (finishReason `abort`); rejects with a SternaError on failure. */
-  readonly result: Promise<GenerateResult>;
+  readonly result: Promise<Result>;
   /** Ends all answers at the next barrier; what was generated so far is kept. */
   abort(): void;
 }
 
 /** Asks for an answer; `prompt` is called when it is the engine's turn, and may throw. `reading` takes calls out of the text. */
-export function startGeneration(
-  { api, call, orEnd, abort }: Engine,
+export const startGeneration = (
+  engine: Engine,
   prompt: () => Prompt,
   options: GenerateOptions,
   reading?: CallReading,
-): Generation {
+): Generation => startAnswer(engine, prompt, options, reading, ({ result }) => result);
+
+/**
+ * The same, with a prompt that may have to be waited for.
+ * @param finish makes the result of the engine's reply; whatever it does is done when the answer ends
+ */
+export function startAnswer<Result extends GenerateResult>(
+  { api, call, orEnd, abort }: Engine,
+  prompt: () => Prompt | Promise<Prompt>,
+  options: GenerateOptions,
+  reading: CallReading | undefined,
+  finish: (answered: Answered) => Result,
+): Generation<Result> {
   const fault = optionsFault(options);
   const { signal, onPrefill, ...settings } = fault ? {} : options;
   const id = nextRequest();
@@ -52,18 +64,20 @@ export function startGeneration(
     if ('prefill' in data) onPrefill?.(data.prefill);
   };
 
-  const result = (async (): Promise<GenerateResult> => {
+  const result = (async (): Promise<Result> => {
     try {
       if (fault) throw fault;
       if (signal?.aborted) stop(); // the answer then ends before its first token
       signal?.addEventListener('abort', stop);
-      const answer = await call(() => api.generate(id, prompt(), settings, transfer(port2, [port2])));
+      const given = prompt();
+      const ready = given instanceof Promise ? await given : given;
+      const answer = await call(() => api.generate(id, ready, settings, transfer(port2, [port2])));
       expected = answer.messages;
       if (received < expected) await orEnd(() => delivered);
-      if (!reading) return answer.result;
+      if (!reading) return finish(answer);
       const { rest, result: read } = reading.end(answer.result);
       chunks.push(...rest);
-      return read;
+      return finish({ ...answer, result: read });
     } finally {
       signal?.removeEventListener('abort', stop);
       port1.close();

@@ -2,6 +2,7 @@
 
 export type { AssetName, AssetUrls } from './assets';
 export { deleteModel, listModels, persistStorage, storageFacts, verifyModel } from './cached-models';
+export { deleteSession, listSessions } from './cached-sessions';
 export type { ModelConfig } from './config';
 export { type ErrorCode, type ErrorFacts, SternaError } from './errors';
 export { type Features, features } from './features';
@@ -65,4 +66,13 @@ export type {
   CompletionUsage,
   OpenAIFace,
 } from './openai-types';
+export type { Session } from './session-handle';
+export type {
+  Restored,
+  RestoreProgress,
+  SavedSession,
+  SessionOptions,
+  SessionResult,
+  WhenFull,
+} from './session-types';
 export type { ToolFormat } from './tool-format';

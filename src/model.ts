@@ -24,6 +24,8 @@ import type { Inspection, LoadOptions, ModelInfo, Progress, Source } from './loa
 import { createOpenAI } from './openai';
 import type { OpenAIFace } from './openai-types';
 import type { Prompt, SourceRecord } from './protocol';
+import { beginSession, restoreSession, type Session } from './session-handle';
+import type { RestoreProgress, SessionOptions } from './session-types';
 
 export interface Model {
   /** What runs, and why: configuration, kernel, threads, memory. */
@@ -64,6 +66,24 @@ export interface Model {
    * a server goes on with `model.openai` for its client.
    */
   readonly openai: OpenAIFace;
+  /**
+   * Begins a conversation that is kept from call to call, can fork, go back, be saved and restored. Nothing is computed
+   * yet: `append()` or the first `chat()` reads what is there. Load with `sequences` for as many as shall stay in the cache.
+   * @throws SternaError `bad-input`
+   */
+  session(options?: SessionOptions): Session;
+  /**
+   * Brings back a session that was saved, in this tab or before: `listSessions()` has the ids. Keys and values are read,
+   * not computed, and what follows is bit for bit what it would have been. Where they are damaged, or the model was
+   * loaded with another `kvCache` or table of embeddings, they are computed from the session's tokens: see `restored`.
+   * @param options onProgress: bytes read, or tokens computed
+   * @throws SternaError `bad-input` if there is no such session, or it is of another model or version; `bad-file` if its
+   * messages are damaged; `context-full` if it is longer than the context, `busy`, `unsupported` without storage, `aborted`
+   */
+  restoreSession(
+    id: string,
+    options?: { signal?: AbortSignal; onProgress?: (progress: RestoreProgress) => void },
+  ): Promise<Session>;
   /** Continues a text (BOS is put in front where the model's tokenizer does so) or token ids (taken as they are). */
   complete(prompt: string | number[], options?: GenerateOptions): Generation;
   /**
@@ -215,6 +235,8 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
         return call(() => api.applyChatTemplate({ messages, tools }, addGenerationPrompt));
       },
       chat,
+      session: (sessionOptions) => beginSession(engine, info, sessionOptions ?? {}),
+      restoreSession: (id, restoreOptions) => restoreSession(engine, info, id, restoreOptions ?? {}),
       complete: (prompt, generateOptions) => startGeneration(engine, () => toPrompt(prompt), generateOptions ?? {}),
       evaluate: async (ids, evaluateOptions) => {
         const checked = toIds(ids);

@@ -21,6 +21,7 @@ import type {
 } from './generate-types';
 import type { HubSource, Inspection, LoadOptions, ModelInfo, Progress } from './load-types';
 import type { MemoryPlan } from './memory';
+import type { RestoreProgress, SessionCall, SessionState } from './session-types';
 
 /** A comlink reply: errors travel as records, since cloning an Error loses its fields. */
 export type Reply<T> = { value: T } | { error: ErrorRecord };
@@ -46,7 +47,7 @@ export interface Conversation {
 }
 
 /** What a prompt may be: a conversation, a text that begins the answer's text, or token ids as they are. */
-export type Prompt = Conversation | { text: string } | { ids: number[] };
+export type Prompt = Conversation | { text: string } | { ids: number[] } | SessionCall;
 
 /** A token by itself: its text, and its UTF-8 bytes, perhaps half a character; null for a special token. */
 export interface TokenText {
@@ -56,6 +57,15 @@ export interface TokenText {
 
 /** What comes over the port of an answer. */
 export type GenerateMessage = { chunk: Chunk } | { prefill: PrefillProgress };
+
+/** What an answer's call replies. */
+export interface Answered {
+  result: GenerateResult;
+  /** How many messages came over the port. */
+  messages: number;
+  /** A session as its prompt has it: without the answer. */
+  session?: SessionState;
+}
 
 /** The engine worker's calls. `id` names a request that can be aborted. */
 export interface EngineApi {
@@ -67,12 +77,7 @@ export interface EngineApi {
   tokenTexts(ids: number[]): Promise<Reply<TokenText[]>>;
   applyChatTemplate(conversation: Conversation, addGenerationPrompt: boolean): Promise<Reply<Encoded>>;
   /** Tells of prompt and tokens over `port`; the reply says in how many messages. */
-  generate(
-    id: number,
-    prompt: Prompt,
-    settings: GenerateSettings,
-    port: MessagePort,
-  ): Promise<Reply<{ result: GenerateResult; messages: number }>>;
+  generate(id: number, prompt: Prompt, settings: GenerateSettings, port: MessagePort): Promise<Reply<Answered>>;
   evaluate(id: number, ids: number[]): Promise<Reply<Float32Array<ArrayBuffer>>>;
   perplexity(id: number, input: number[] | string, options: PerplexityOptions): Promise<Reply<PerplexityResult>>;
   /** Of a text each, one after the other. f32[texts, hidden] */
@@ -84,6 +89,27 @@ export interface EngineApi {
   ): Promise<Reply<{ vectors: Float32Array<ArrayBuffer>; promptTokens: number }>>;
   countTokens(prompt: Prompt): Promise<Reply<number>>;
   measureBandwidth(id: number): Promise<Reply<Bandwidth>>;
+  /** Reads the messages of a session; gives the session as it is then. */
+  extendSession(
+    id: number,
+    call: SessionCall,
+    onProgress: (done: number, total: number) => void,
+  ): Promise<Reply<SessionState>>;
+  /** Saves a session; gives the bytes that it takes. */
+  saveSession(
+    id: number,
+    call: SessionCall,
+    as: { id: string; name: string },
+    onProgress: (done: number, total: number) => void,
+  ): Promise<Reply<number>>;
+  restoreSession(
+    id: number,
+    owner: number,
+    session: string,
+    onProgress: (progress: RestoreProgress) => void,
+  ): Promise<Reply<{ state: SessionState; name: string; why: string | undefined }>>;
+  /** The session is gone: its slot is free. */
+  releaseSession(owner: number): Promise<void>;
   abort(id: number): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 /** The public types of sessions, and what crosses the thread for them. */
-import type { GenerateResult, Message } from './generate-types';
+import type { GenerateResult, Message, Tool } from './generate-types';
 
 /** What a session does when its conversation does not fit the context any more. */
 export type WhenFull = 'error' | 'stop' | 'drop-oldest';
@@ -9,6 +9,8 @@ export interface SessionOptions {
   system?: string;
   /** What has been said already. It is read with the first `append` or `chat`. */
   messages?: Message[];
+  /** Functions that the model may call: what `chat` is given where its own options name none. */
+  tools?: Tool[];
   /**
    * What to do where the context is full. `stop` (default): an answer ends with finishReason `length` at the end of the
    * context, and the next call rejects with `context-full`. `error`: a call rejects with `context-full`, before anything is
@@ -62,6 +64,7 @@ export interface SessionState {
   /** The ids of what has been read and written. */
   ids: number[];
   whenFull: WhenFull;
+  tools?: Tool[];
   /** Messages that were dropped since it began. */
   dropped: number;
 }

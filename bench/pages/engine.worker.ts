@@ -7,8 +7,9 @@ import { compileKernels } from '../../src/kernels';
 import type { LoadOptions, ModelInfo } from '../../src/load-types';
 import { type LoadedModel, loadModel } from '../../src/loader';
 import type { Spawn } from '../../src/pool';
-import { logitsView, type Session } from '../../src/session';
+import { logitsView } from '../../src/session';
 import { validateSettings } from '../../src/settings';
+import { createSlots } from '../../src/slots';
 import { createYield } from '../../src/yield';
 import { type BenchPool, startBenchPool } from './pool';
 import { spawnKernelWorker } from './spawn';
@@ -42,13 +43,14 @@ const tokensTo = (end: number): number[] => Array.from({ length: end }, (_, i) =
 
 /** An answer to a prompt of which all but `missing` tokens count as in the cache. */
 function answer(prompt: number[], missing: number, maxTokens: number, more: GenerateSettings = {}) {
-  const sessions = Array.from({ length: pool.plan.sequences }, (_, sequence): Session => ({ tokens: [], sequence }));
-  sessions[0]!.tokens = prompt.slice(0, prompt.length - missing);
+  const slots = createSlots(pool.plan.sequences);
+  slots[0]!.tokens = prompt.slice(0, prompt.length - missing);
   const settings: GenerateSettings = { temperature: 0, ignoreEos: true, maxTokens, draft: false, ...more };
   const context: GenerateContext = {
     pool,
     memory: model.memory,
-    sessions,
+    slots,
+    owner: 0,
     costs,
     tokenizer: undefined,
     stopTokens: new Set(),
