@@ -271,13 +271,11 @@ describe('a context that is full', () => {
         { role: 'user', content: `Tell me of animal number ${turn}.` },
         { role: 'assistant', content: result.text },
       ]);
-      // what is left is answered as a conversation that never was longer
-      const anew = model.session({ messages: session.messages.slice(0, -1) as Message[] });
+      // what is left is read as a conversation that never was longer
       if (result.droppedMessages > 0) {
         const { ids } = await model.applyChatTemplate(session.messages.slice(0, -1) as Message[]);
         expect(session.ids.slice(0, -25)).toEqual(ids);
       }
-      anew.dispose();
       expect(session.tokens.used).toBeLessThanOrEqual(128);
     }
     expect(dropped.slice(0, 2)).toEqual([0, 0]);
