@@ -1,5 +1,6 @@
 /** The page's handle on a session: a conversation that goes on where it was, forks, goes back, is saved and restored. */
 import { proxy } from 'comlink';
+import { callOptions, knownOptions } from './call-options';
 import { prepareChat } from './chat';
 import { SternaError } from './errors';
 import type { ChatOptions, Message, PrefillProgress } from './generate-types';
@@ -97,12 +98,8 @@ function toMessages(given: unknown): Message[] {
 
 /** A new session; nothing is computed. @throws SternaError `bad-input` */
 export function beginSession(engine: Engine, info: ModelInfo, options: SessionOptions): Session {
-  const { system, messages = [], tools, whenFull = 'stop', ...others } = options;
-  const [other] = Object.keys(others);
-  if (other !== undefined) {
-    const facts = { got: other, expected: 'system, messages, tools, whenFull' };
-    throw new SternaError('bad-input', 'an option that sessions do not have', facts);
-  }
+  const known = knownOptions(callOptions(options), 'system', 'messages', 'tools', 'whenFull');
+  const { system, messages = [], tools, whenFull = 'stop' } = known;
   if (!['error', 'stop', 'drop-oldest'].includes(whenFull)) {
     throw new SternaError('bad-input', 'whenFull', { got: String(whenFull), expected: 'error, stop or drop-oldest' });
   }
@@ -120,12 +117,13 @@ export async function restoreSession(
   id: string,
   options: { signal?: AbortSignal; onProgress?: (progress: RestoreProgress) => void },
 ): Promise<Session> {
+  const { signal, onProgress } = knownOptions(callOptions(options), 'signal', 'onProgress');
   if (typeof id !== 'string') throw bad('id of a session', id, 'a string');
   const owner = nextRequest();
   const start = performance.now();
-  const report = told(options.onProgress);
+  const report = told(onProgress);
   const { state, name, why } = await engine
-    .abortable(options.signal, (request) => engine.api.restoreSession(request, owner, id, report.proxy))
+    .abortable(signal, (request) => engine.api.restoreSession(request, owner, id, report.proxy))
     .finally(report.end);
   const restored: Restored = { from: why === undefined ? 'cache' : 'prefill', why, ms: performance.now() - start };
   const marks: number[] = [];
@@ -249,13 +247,15 @@ function createHandle(engine: Engine, info: ModelInfo, { state, owner, marks, sa
     },
     whenFull: state.whenFull,
     restored,
-    append: (messages, { signal, onPrefill } = {}) =>
-      turn(signal, async () => {
+    append: async (messages, options) => {
+      const { signal, onPrefill } = knownOptions(callOptions(options), 'signal', 'onPrefill');
+      return turn(signal, async () => {
         const call = callOf(toMessages(messages));
         const report = told((done: number, total: number) => onPrefill?.({ done, total }));
         const extended = engine.abortable(signal, (id) => engine.api.extendSession(id, call, report.proxy));
         advance(await extended.finally(report.end));
-      }),
+      });
+    },
     chat,
     fork: () => createHandle(engine, info, { state, owner: nextRequest(), marks: [...marks] }),
     rewind(to) {
@@ -268,9 +268,11 @@ function createHandle(engine: Engine, info: ModelInfo, { state, owner, marks, sa
       const read = Math.max(0, ...marks.filter((mark) => mark !== undefined));
       state = { ...state, messages: state.messages.slice(0, to), ids: state.ids.slice(0, read) };
     },
-    save: (name, { signal, onProgress } = {}) =>
-      turn(signal, async () => {
-        const first = state.messages.find(({ role }) => role === 'user')?.content.slice(0, 80);
+    save: async (name, options) => {
+      const { signal, onProgress } = knownOptions(callOptions(options), 'signal', 'onProgress');
+      if (name !== undefined && typeof name !== 'string') throw bad('name of a session', name, 'a string');
+      return turn(signal, async () => {
+        const first = state.messages.find(({ role, content }) => role === 'user' && content)?.content.slice(0, 80);
         const as = { id: saved?.id ?? crypto.randomUUID(), name: name ?? saved?.name ?? first ?? '' };
         const report = told(onProgress);
         await engine
@@ -278,7 +280,8 @@ function createHandle(engine: Engine, info: ModelInfo, { state, owner, marks, sa
           .finally(report.end);
         saved = as;
         return as.id;
-      }),
+      });
+    },
     dispose() {
       disposed = true;
       void engine.api.releaseSession(owner);
