@@ -49,12 +49,18 @@ async function between({ aborted, yieldToMessages }: SessionContext): Promise<vo
   if (aborted()) throw new SternaError('aborted', "the session's call was aborted");
 }
 
+/**
+ * Tells the page how far a call has come. What it returns is awaited where the last word must be heard before the reply,
+ * which comes over another channel.
+ */
+type Tell<Args extends unknown[]> = (...args: Args) => unknown;
+
 /** Brings a session's tokens into a slot of its own. What was computed stays there when it is aborted. */
 async function bring(
   context: SessionContext,
   owner: number,
   ids: number[],
-  onProgress: (done: number) => void,
+  onProgress: Tell<[done: number]>,
 ): Promise<void> {
   const { pool, memory } = context.model;
   checkIds(ids, pool.plan);
@@ -63,8 +69,12 @@ async function bring(
     await context.yieldToMessages();
     return !context.aborted();
   };
-  const { complete } = await prefill(pool, slot!, ids, goOn, 0, onProgress);
+  let heard: unknown;
+  const { complete } = await prefill(pool, slot!, ids, goOn, 0, (done) => {
+    heard = onProgress(done);
+  });
   if (!complete) throw new SternaError('aborted', 'reading the messages of the session was aborted');
+  await heard;
 }
 
 /**
@@ -75,7 +85,7 @@ async function bring(
 export async function extendSession(
   context: SessionContext,
   { owner, state }: SessionCall,
-  onProgress: (done: number, total: number) => void,
+  onProgress: Tell<[done: number, total: number]>,
 ): Promise<SessionState> {
   const next = sessionPrompt(context, state, false);
   await bring(context, owner, next.ids, (done) => onProgress(done, next.ids.length));
@@ -98,7 +108,7 @@ export async function keepSession(
   context: SessionContext,
   { owner, state }: SessionCall,
   { id, name }: { id: string; name: string },
-  onProgress: (done: number, total: number) => void,
+  onProgress: Tell<[done: number, total: number]>,
 ): Promise<number> {
   const { model, slots } = context;
   const { memory, pool } = model;
@@ -114,7 +124,7 @@ export async function keepSession(
   const description = { model: mark, cache, ...counts };
   return saveSession(store, { id, name, description, text: JSON.stringify(state), cacheBytes }, (stored) =>
     writePieces(store, stored, memory, pieces, async (done) => {
-      onProgress(done, cacheBytes);
+      await onProgress(done, cacheBytes);
       await between(context);
     }),
   );
@@ -156,7 +166,7 @@ export async function restoreSession(
   context: SessionContext,
   owner: number,
   id: string,
-  onProgress: (progress: RestoreProgress) => void,
+  onProgress: Tell<[RestoreProgress]>,
 ): Promise<RestoredSession> {
   const store = await needStore();
   return withSession(store, id, async (stored) => {
@@ -171,7 +181,7 @@ export async function restoreSession(
     const why = await readCache(context, owner, store, stored, state.ids, onProgress);
     await store.touch(stored).catch(() => {}); // when it was used is no reason not to use it
     if (why === undefined || state.ids.length === 0) return { state, name, why };
-    const onPrefill = (done: number, total: number): void => onProgress({ phase: 'prefill', done, total });
+    const onPrefill = (done: number, total: number): unknown => onProgress({ phase: 'prefill', done, total });
     const { contextLength } = context.model.info;
     if (state.ids.length > contextLength) {
       return { state: await extendSession(context, { owner, state }, onPrefill), name, why };
@@ -188,7 +198,7 @@ async function readCache(
   store: Store,
   stored: StoredSession,
   ids: number[],
-  onProgress: (progress: RestoreProgress) => void,
+  onProgress: Tell<[RestoreProgress]>,
 ): Promise<string | undefined> {
   const { memory, pool } = context.model;
   const { positions, cache } = stored.description;
@@ -200,7 +210,7 @@ async function readCache(
   const pieces = cachePieces(pool.plan, slot!.sequence, 0, positions);
   const total = bytesOf(pieces);
   const whole = await readPieces(store, stored, memory, pieces, async (done) => {
-    onProgress({ phase: 'cache', done, total });
+    await onProgress({ phase: 'cache', done, total });
     await between(context);
   });
   if (!whole) {
