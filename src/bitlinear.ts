@@ -1,7 +1,7 @@
 /**
  * BitLinear: quantise rows of activations, then multiply them with ternary matrices, whose rows are shared out.
  * Up to `plan.smallRows` rows every thread quantises all rows into its own scratch (no barrier) and takes the GEMV, row
- * by row (dot16: two by two); above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes
+ * by row (dot16: up to four at once); above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes
  * 16 rows at a time.
  * Both give the same integers, and the same float32 afterwards.
  */
@@ -27,6 +27,8 @@ const LEAST_SEGMENT_ROWS = 512;
 const UNITS_A_THREAD = 4;
 /** Rows of activations to a unit of a large pass. */
 const TOKENS = 16;
+/** Rows of activations that dot16 takes at once. */
+const ROWS_AT_ONCE = 4;
 
 /** Quantised activations: where the codes and the records of row 0 lie, and how far apart rows are. */
 export interface Quantised {
@@ -44,7 +46,7 @@ export function quantisedRows({ plan, rank }: Machine, n: number): Quantised {
 
 /**
  * Quantises one row of activations to its place.
- * @param x f32[width]; @param copy also write the second copy of the codes, which the GEMV reads
+ * @param x f32[width]; @param small for a small pass: with the second copy of the codes where the GEMV reads it
  */
 export function quantiseRow(
   { kernels, plan }: Machine,
@@ -52,12 +54,12 @@ export function quantiseRow(
   width: number,
   q: Quantised,
   row: number,
-  copy: boolean,
+  small: boolean,
 ): void {
   const [codes, record] = [q.codes + row * q.codesStride, q.records + row * plan.recordBytes];
   const { group } = plan.config;
-  if (group) kernels.quantiseGroups(x, width, pad(width, group), group, codes, +copy, record);
-  else kernels.quantise(x, width, pad(width, 64), codes, +copy, record);
+  if (group) kernels.quantiseGroups(x, width, pad(width, group), group, codes, record);
+  else kernels.quantise(x, width, pad(width, 64), codes, +(small && plan.kernel === 'dot32'), record);
 }
 
 /** Rows begin..begin + rows - 1 of a matrix, multiples of 16; `above`: rows of the matrices that lie above it. */
@@ -137,15 +139,14 @@ function gemvs(
     for (let row = 0; row < n; row++)
       machine.kernels.lutTables(q.codes + row * q.codesStride, cols, tables + row * 16 * cols);
   }
-  const pairs = plan.kernel === 'dot16' && !plan.config.group;
+  const atOnce = plan.kernel === 'dot16' && !plan.config.group ? ROWS_AT_ONCE : 1;
   share.each(countPieces(matrices, most), (unit) => {
     const piece = pieceOf(matrices, most, unit);
-    for (let row = 0; row < n; ) {
+    for (let row = 0; row < n; row += atOnce) {
       const to = out + (piece.above + piece.begin + row * outStride) * 4;
-      if (pairs && row + 1 < n) {
-        gemvPair(machine, piece, q, row, to, outStride * 4, add);
-        row += 2;
-      } else gemv(machine, piece, q, row++, to, add);
+      const count = Math.min(atOnce, n - row);
+      if (count > 1) gemvRows(machine, piece, q, row, count, to, outStride * 4, add);
+      else gemv(machine, piece, q, row, to, add);
     }
   });
 }
@@ -175,12 +176,13 @@ function gemv(
   }
 }
 
-/** Rows `row` and `row + 1` of the activations; outBytes from the result of the first to that of the second. */
-function gemvPair(
+/** `count` rows of the activations from `row` on; outBytes from the results of one to those of the next. */
+function gemvRows(
   { kernels: k, plan }: Machine,
   { matrix, begin, rows }: Piece,
   q: Quantised,
   row: number,
+  count: number,
   to: number,
   outBytes: number,
   add: boolean,
@@ -188,8 +190,8 @@ function gemvPair(
   const codes = q.codes + row * q.codesStride;
   const record = q.records + row * plan.recordBytes;
   const { paddedCols: cols, scale } = matrix;
-  const [stride, recordBytes] = [q.codesStride, plan.recordBytes];
-  k.gemvDot16Pair(tileOf(matrix, begin), codes, stride, record, recordBytes, rows, cols, scale, to, outBytes, +add);
+  const [tiles, stride, recordBytes] = [tileOf(matrix, begin), q.codesStride, plan.recordBytes];
+  k.gemvDot16Rows(count, tiles, codes, stride, record, recordBytes, rows, cols, scale, to, outBytes, +add);
 }
 
 /** Where the dense order of a matrix has a row in its first block; `above`: rows of the matrices before it. */

@@ -63,6 +63,7 @@ describe('imports', () => {
           'forward',
           'head',
           'kernels',
+          'known-answers',
           'machine',
           'memory',
           'share',

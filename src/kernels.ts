@@ -8,6 +8,7 @@ import type { instantiate as Instantiate } from './generated/shared-relaxed';
 import sharedRelaxed from './generated/shared-relaxed.wasm?url&no-inline';
 import singleBaseline from './generated/single-baseline.wasm?url&no-inline';
 import singleRelaxed from './generated/single-relaxed.wasm?url&no-inline';
+import { boundsRight, gemv, gemvAnswersRight, headAnswersRight, lcg, TRIAL } from './known-answers';
 import { CODES_STRIDE, type KernelName } from './memory';
 
 /** The exports of every build (types come from the compiler). */
@@ -20,6 +21,8 @@ export interface KernelChoice {
   reason: string;
   /** Weights per nanosecond in the micro-benchmark; 0 = failed its known-answer test. */
   rates: Partial<Record<KernelName, number>>;
+  /** Whether the bounds of screening passed their known-answer test. */
+  screens: boolean;
 }
 
 /** Where the binaries are, unless the page says otherwise. */
@@ -76,116 +79,8 @@ export async function compileKernels(
   return { module: await WebAssembly.compile(bytes), relaxedSimd: false };
 }
 
-// The trial memory: everything the tests and the micro-benchmark need, at fixed places.
-const TRIAL = {
-  hf: 1024,
-  codes: 16384,
-  record: 50176,
-  out: 51200,
-  tables: 65536,
-  sums: 131072,
-  matrix: 139264,
-  pages: 12,
-};
 const TRIAL_ROWS = 256;
 const TRIAL_COLS = 2560;
-
-/** How a candidate is called on the trial memory, `rows` rows of `cols` columns. */
-function gemv(k: Kernels, kernel: KernelName, rows: number, cols: number): void {
-  const { matrix, codes, record, out, tables, sums } = TRIAL;
-  if (kernel === 'dot32') k.gemvDot32(matrix, codes, record, rows, cols, 1, out, 0);
-  else if (kernel === 'dot16') k.gemvDot16(matrix, codes, record, rows, cols, 1, out, 0);
-  else {
-    k.lutTables(codes, cols, tables);
-    k.gemvLut8(matrix, tables, record, 0, rows, rows, cols, 1, sums, out, 0);
-  }
-}
-
-/** A small fixed sequence of pseudo-random integers (an LCG of Numerical Recipes), for test data only. */
-function lcg(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state >>> 8;
-  };
-}
-
-const KNOWN_ACTIVATIONS: ((k: number, random: () => number) => number)[] = [
-  () => -127,
-  () => 127,
-  (k) => (k & 1 ? 127 : -127),
-  (_, random) => (random() % 255) - 127,
-];
-
-/**
- * Known-answer test: 16 rows over extreme and random activations must give the exact integers. (An engine is known that
- * validates the relaxed dot product and doubles it.)
- */
-function gemvAnswersRight(k: Kernels, memory: WebAssembly.Memory, kernel: KernelName): boolean {
-  const [rows, cols] = [16, 448];
-  const bytes = new Uint8Array(memory.buffer);
-  const i8 = new Int8Array(memory.buffer);
-  const f32 = new Float32Array(memory.buffer);
-  return KNOWN_ACTIVATIONS.every((activation, pattern) => {
-    const random = lcg(pattern + 1);
-    const trits: number[][] = Array.from({ length: rows }, () => []);
-    for (let quarter = 0; quarter < rows / 4; quarter++) {
-      for (let c = 0; c < cols; c++) {
-        let byte = 0;
-        for (let field = 0; field < 4; field++) {
-          const code = random() % 3;
-          byte |= code << (2 * field);
-          trits[quarter + (field * rows) / 4]![c] = code - 1;
-        }
-        bytes[TRIAL.hf + c] = byte;
-      }
-      for (let field = 0; field < 4; field++) {
-        const row = quarter + (field * rows) / 4;
-        if (kernel === 'lut8') k.packLanes(TRIAL.hf, field, TRIAL.matrix, row, rows, cols);
-        else k.packTiles(TRIAL.hf, field, TRIAL.matrix, row, cols);
-      }
-    }
-    let sum = 0;
-    for (let c = 0; c < cols; c++) {
-      const code = activation(c, random);
-      i8[TRIAL.codes + c] = code;
-      i8[TRIAL.codes + CODES_STRIDE / 2 + c] = code;
-      sum += code;
-    }
-    f32[TRIAL.record / 4 + 1] = 1;
-    new Int32Array(memory.buffer)[TRIAL.record / 4 + 2] = sum;
-    gemv(k, kernel, rows, cols);
-    return trits.every((row, r) => {
-      const right = row.reduce((total, trit, c) => total + trit * i8[TRIAL.codes + c]!, 0);
-      return f32[TRIAL.out / 4 + r] === right;
-    });
-  });
-}
-
-/** Known-answer test of the int8 lm_head, which uses the relaxed dot product with other ranges. */
-function headAnswersRight(k: Kernels, memory: WebAssembly.Memory): boolean {
-  const n = 64;
-  const f32 = new Float32Array(memory.buffer);
-  const random = lcg(7);
-  const rows = Array.from({ length: 4 }, (_, r) =>
-    Array.from({ length: n }, () => (r === 0 ? -127 : r === 1 ? 127 : (random() % 255) - 127)),
-  );
-  const x = Array.from({ length: n }, (_, i) => (i === 0 ? 8128 : (random() % 16257) - 8128));
-  rows.forEach((row, r) => {
-    // small integers are exact in bf16; the largest of each row is 127, so that its scale is 1
-    row[r] = 127;
-    const bf16 = new Uint16Array(memory.buffer, TRIAL.hf, n);
-    row.forEach((value, i) => {
-      f32[TRIAL.out / 4] = value;
-      bf16[i] = new Uint16Array(memory.buffer)[TRIAL.out / 2 + 1]!;
-    });
-    k.packInt8(TRIAL.hf, TRIAL.matrix, r, n, n, TRIAL.tables, TRIAL.tables + 64);
-  });
-  f32.set(x, TRIAL.hf / 4);
-  k.quantiseHead(TRIAL.hf, n, n, TRIAL.codes, TRIAL.record);
-  k.headInt8(TRIAL.matrix, TRIAL.codes, TRIAL.record, TRIAL.tables, TRIAL.tables + 64, 0, 4, n, TRIAL.out);
-  return rows.every((row, r) => f32[TRIAL.out / 4 + r] === row.reduce((sum, w, i) => sum + w * x[i]!, 0));
-}
 
 /**
  * Weights per nanosecond of each candidate: the fastest of several batches, which take turns, so that noise and the
@@ -270,5 +165,6 @@ export async function chooseKernel(wanted: 'auto' | KernelName, shared: boolean)
   const why = wanted === 'auto' ? dropped || 'fastest' : 'as asked';
   const { module, relaxedSimd } = trial;
   const kernel = wanted === 'auto' ? fastest : wanted;
-  return { module, relaxedSimd, kernel, reason: `${why}; weights/ns: ${figures}`, rates };
+  const screens = boundsRight(trial.kernels, trial.memory, kernel);
+  return { module, relaxedSimd, kernel, reason: `${why}; weights/ns: ${figures}`, rates, screens };
 }

@@ -166,7 +166,8 @@ export async function loadModel(
   const chatTemplate = found.text?.template;
   times.describe = performance.now() - start;
 
-  const loading: Loading = { found, options: checked, choice, threads, shared, report, signal, times };
+  const usable = choice.screens ? checked : { ...checked, screening: false as const };
+  const loading: Loading = { found, options: usable, choice, threads, shared, report, signal, times };
   const filled = await fill(loading);
   const { layout, memory, packer } = filled;
   const { plan } = layout;
@@ -187,6 +188,7 @@ export async function loadModel(
   }
   times.start = performance.now() - started;
   const { screening, screeningReason } = screeningOf(checked, config);
+  const noPlane = choice.screens ? 'there is not enough memory' : 'this browser computes its bounds wrongly';
   const info: ModelInfo = {
     name: description.name,
     version: description.version,
@@ -206,7 +208,7 @@ export async function loadModel(
     kvCache: checked.kvCache,
     lmHead: plan.head.kind,
     screening: plan.screening !== undefined,
-    screeningReason: screening && !plan.screening ? 'there is not enough memory' : screeningReason,
+    screeningReason: screening && !plan.screening ? noPlane : screeningReason,
     bytes: { file: fileBytes, ternary: plan.ternaryBytes, memory: plan.bytes },
     parameters: countParameters(config),
     hasTokenizer: tokenizer !== undefined,

@@ -4,7 +4,7 @@ import { CODES_COPY } from './gemv';
 /**
  * c = 127 / max(max|x|, 1e-5); code = round(x * c).
  * @param x f32[n]; @param n any; @param padded n rounded up to 64 (codes beyond n are 0)
- * @param codes i8[padded]; @param copy not 0: a second copy CODES_COPY bytes on, for the dot kernels
+ * @param codes i8[padded]; @param copy not 0: a second copy CODES_COPY bytes on, for dot32
  * @param row 16-byte record out: f32 c, f32 max|x| / 127, i32 sum of codes, 0
  */
 export function quantise(x: usize, n: i32, padded: i32, codes: usize, copy: i32, row: usize): void {

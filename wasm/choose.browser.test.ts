@@ -80,6 +80,7 @@ describe.each(MODES)('shared %s', (shared) => {
     const choice = await chooseKernel(kernel, shared);
     expect(choice.kernel).toBe(kernel);
     expect(choice.reason).toMatch(/as asked/);
+    expect(choice.screens).toBe(true);
     expect(choice.rates[kernel]).toBeGreaterThan(0);
   });
 
@@ -105,7 +106,7 @@ describe.each(MODES)('shared %s', (shared) => {
   test('without relaxed SIMD: the baseline build and lut8', async () => {
     vi.spyOn(WebAssembly, 'validate').mockImplementation((bytes) => !isRelaxed(bytes));
     const choice = await chooseKernel('auto', shared);
-    expect(choice).toMatchObject({ kernel: 'lut8', relaxedSimd: false });
+    expect(choice).toMatchObject({ kernel: 'lut8', relaxedSimd: false, screens: true });
     expect(Object.keys(choice.rates)).toEqual(['lut8']);
     expect(choice.reason).toMatch(/no relaxed SIMD/);
     expect((await chooseKernel('lut8', shared)).kernel).toBe('lut8');
@@ -161,8 +162,32 @@ describe('an engine that computes wrongly', () => {
     await expect(chooseKernel('auto', true)).rejects.toMatchObject({ code: 'unsupported', got: 'wrong sums' });
   });
 
+  test('dot16 doubles for several rows: the relaxed build is dropped', async () => {
+    doctor((real, floats) => ({
+      gemvDot16Rows: (...args: Parameters<Kernels['gemvDot16Rows']>) => {
+        real.gemvDot16Rows(...args);
+        floats[args[9] / 4 + 20]! *= 2;
+      },
+    }));
+    expect(await chooseKernel('auto', true)).toMatchObject({ kernel: 'lut8', relaxedSimd: false });
+  });
+
+  test.each(CANDIDATES)(
+    'bounds of screening that are wrong under %s: no screening, the kernel stays',
+    async (kernel) => {
+      const name = kernel === 'dot32' ? 'screenRows32' : 'screenRows16';
+      doctor((real, floats) => ({
+        [name]: (...args: Parameters<Kernels['screenRows16']>) => {
+          real[name](...args);
+          floats[args[8] / 4 + 1]! *= 1 + 2 ** -23;
+        },
+      }));
+      expect(await chooseKernel(kernel, true)).toMatchObject({ kernel, screens: false });
+    },
+  );
+
   test('the doctor alone changes nothing', async () => {
     doctor(() => ({}));
-    expect(await chooseKernel('auto', true)).toMatchObject({ relaxedSimd: true });
+    expect(await chooseKernel('auto', true)).toMatchObject({ relaxedSimd: true, screens: true });
   });
 });

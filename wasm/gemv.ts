@@ -80,7 +80,8 @@ export function gemvDot32(
 
 /**
  * dot16: i16x8.relaxed_dot_i8x16_i7x16_s with i16 accumulators, for x86 without an 8-bit dot product. Tiles.
- * A lane of q gains at most 2 * 2 * 127 * 8 = 4064 per chunk, so i16 must be flushed after at most 8; 6 are used.
+ * A lane of q gains at most 2 * 2 * 127 * 8 = 4064 per chunk, so i16 holds 8 chunks. One copy of the
+ * activations serves both rows: four accumulators leave registers for their loads.
  */
 export function gemvDot16(
   w: usize,
@@ -105,7 +106,7 @@ export function gemvDot16(
         s1 = i32x4.splat(0),
         q1 = i32x4.splat(0);
       do {
-        let n = min(left, 6);
+        let n = min(left, 8);
         left -= n;
         let a0 = i32x4.splat(0),
           b0 = i32x4.splat(0),
@@ -133,15 +134,15 @@ export function gemvDot16(
           a1 = i16x8.add(
             a1,
             i16x8.add(
-              i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(p, CODES_COPY), v128.and(w1, m3)),
-              i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(p, CODES_COPY + 32), v128.and(x1, m3)),
+              i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(p), v128.and(w1, m3)),
+              i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(p, 32), v128.and(x1, m3)),
             ),
           );
           b1 = i16x8.add(
             b1,
             i16x8.add(
-              i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(p, CODES_COPY + 16), v128.and(w1, mc)),
-              i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(p, CODES_COPY + 48), v128.and(x1, mc)),
+              i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(p, 16), v128.and(w1, mc)),
+              i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(p, 48), v128.and(x1, mc)),
             ),
           );
           w += 32;

@@ -6,7 +6,7 @@
 // Weight scales: f32[padded rows / 16][groups][16], so that one load serves neighbouring rows in the order in which the
 // kernels read them. The scales of padding rows are 0.
 // Record of a row of activations: f32 a[groups], then i32 sum of the codes [groups].
-import { CODES_COPY, lutBlock } from './gemv';
+import { lutBlock } from './gemv';
 import { sumI32 } from './simd';
 
 /** max|x| of f32[n]. */
@@ -49,18 +49,10 @@ function quantiseGroup(x: usize, n: i32, c: f32, codes: usize): i32 {
  * Absmax quantisation group by group: m = max|x|, code = round(x * (127 / m)), a = m / 127. A group with m < 1e-30 gets
  * codes 0 and a = 0.
  * @param x f32[n]; @param n any; @param padded n rounded up to a multiple of group (codes beyond n are 0)
- * @param codes i8[padded]; @param copy not 0: a second copy CODES_COPY bytes on
+ * @param codes i8[padded]
  * @param record f32 a[padded / group], then i32 sum of the codes [padded / group]
  */
-export function quantiseGroups(
-  x: usize,
-  n: i32,
-  padded: i32,
-  group: i32,
-  codes: usize,
-  copy: i32,
-  record: usize,
-): void {
+export function quantiseGroups(x: usize, n: i32, padded: i32, group: i32, codes: usize, record: usize): void {
   const totals = (<usize>(padded / group)) << 2;
   memory.fill(codes, 0, padded);
   for (let k = 0; k < padded; k += group) {
@@ -72,7 +64,6 @@ export function quantiseGroups(
     store<i32>(record + totals, dead ? 0 : quantiseGroup(p, width, <f32>127 / most, codes + k));
     record += 4;
   }
-  if (copy) memory.copy(codes + CODES_COPY, codes, padded);
 }
 
 /** Four trits times their scale. codes: i32x4 in 0..2. */

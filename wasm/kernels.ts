@@ -1,7 +1,7 @@
 // The one entry for asc: every kernel by name. Imports one memory; owns no memory, no tables, no mutable globals, no heap.
 export { writeConstants } from './simd';
 export { gemvDot32, gemvDot16, gemvLut8, lutTables } from './gemv';
-export { gemvDot16Pair } from './gemv-pair';
+export { gemvDot16Rows } from './gemv-rows';
 export { denseFromTiles, denseFromLanes, gemmActivations } from './dense';
 export { gemm, gemmStore } from './gemm';
 export { quantiseGroups, embedTiles, embedLanes } from './grouped';
@@ -17,6 +17,7 @@ export { gateRelu2, gateSilu } from './ffn';
 export { scale } from './scale';
 export { packBf16, packInt8, readInt8, placeInt8 } from './lmhead';
 export { embedBf16, embedInt8, headBf16, headInt8, quantiseHead } from './lmhead';
+export { headInt8Rows } from './lmhead-rows';
 export { rotationSigns, rotate } from './rotate';
 export { screenRow, screenActivations, screenRows16, screenRows32 } from './screen';
 export { screenThreshold, screenPick } from './screen';

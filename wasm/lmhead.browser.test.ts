@@ -168,6 +168,45 @@ describe.each(labs)('$name, int8', (lab) => {
     }
   });
 
+  test.each([2, 3, 4])('%i rows of activations at once: the logits of each alone', (count) => {
+    for (const n of [4, 20, ...HIDDEN, 8192]) {
+      const vocab = n > 2560 ? 4 : 17;
+      lab.reset();
+      // the largest sums too: rows and activations of one sign
+      const rows = embedding(vocab, n).map((row, r) => (r === 1 ? row.fill(-1) : r === 2 ? row.fill(1) : row));
+      const made = int8Table(lab, rows, n);
+      const [bytes, outBytes] = [made.padded * 4 + 16, made.vocab * 4 + 48];
+      const codes = lab.take(count * bytes);
+      const xs = Array.from({ length: count }, (_, i) =>
+        i === 1 ? new Float32Array(n).fill(3) : gaussian(n, prng(i)),
+      );
+      for (const [i, x] of xs.entries()) {
+        const at = codes + i * bytes;
+        lab.kernels.quantiseHead(lab.put(x), n, made.padded, at, at + made.padded * 4);
+      }
+      const out = lab.take(count * outBytes);
+      const alone = lab.take(made.vocab * 4);
+      const { table, scales, sums, padded } = made;
+      for (const [begin, end] of [
+        [0, made.vocab],
+        [made.vocab - 4, made.vocab],
+      ] as const) {
+        lab.write(out, new Float32Array((count * outBytes) / 4).fill(Number.NaN));
+        const record = codes + padded * 4;
+        lab.kernels.headInt8Rows(count, table, codes, record, bytes, scales, begin, end, padded, out, outBytes);
+        for (let i = 0; i < count; i++) {
+          lab.write(alone, new Float32Array(made.vocab).fill(Number.NaN));
+          lab.kernels.headInt8(table, codes + i * bytes, record + i * bytes, scales, sums, begin, end, padded, alone);
+          const got = lab.f32(out + i * outBytes, outBytes / 4);
+          const wanted = new Float32Array(outBytes / 4).fill(Number.NaN);
+          wanted.set(lab.f32(alone, made.vocab));
+          expect(bitDifference(got, wanted), `width ${n}, from ${begin}, row ${i}`).toBe('');
+        }
+      }
+      expect(lab.overruns()).toEqual([]);
+    }
+  });
+
   test('rows and activations with nothing above 1e-30 are zeros', () => {
     for (const tiny of [0, 1e-45, 1e-38, 3e-37, 9e-31]) {
       lab.reset();
