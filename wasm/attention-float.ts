@@ -2,7 +2,8 @@
 //
 // bf16 lies in groups of 8 elements: i32 lane i holds element i in its low and i + 4 in its high half, so that a shift and
 // a mask give elements 0..3 and 4..7.
-import { BLOCK, queryAt, SCORES, seen, softmax, storeScores, SUB_BLOCK, sumsAt, together } from './attention';
+import { queryAt, SCORES, seen, softmax, storeScores, together, touch } from './attention';
+import { addValues, lower, upper } from './attention-values';
 import { MASK_HIGH } from './simd';
 
 /** Round to nearest even to the upper half of each lane; the lower half is undefined. */
@@ -22,18 +23,6 @@ export function storeHead(x: usize, headDim: i32, cache: usize, bf16: i32): void
     x += 32;
     cache += 16;
   }
-}
-
-/** The 8 elements at k, as two vectors of f32: elements 0..3. T is u16 for bf16, f32 for f32. */
-function lower<T>(k: usize): v128 {
-  if (sizeof<T>() == 2) return i32x4.shl(v128.load(k), 16);
-  return v128.load(k);
-}
-
-/** Elements 4..7. */
-function upper<T>(k: usize, high: v128): v128 {
-  if (sizeof<T>() == 2) return v128.and(v128.load(k), high);
-  return v128.load(k, 16);
 }
 
 /** Sums of neighbours: a0 + a1, a2 + a3, b0 + b1, b2 + b3. Twice over, it is sumF32() of four vectors. */
@@ -64,14 +53,17 @@ function gather(q: usize, stride: usize, m: i32, group: i32, headDim: i32, count
 /**
  * Scores of four gathered queries, two positions at a time: out[h][p] = q[h] . k[p] * scale. Each is eight partial sums of
  * every eighth element: the lower four in one loop, the upper four in another, so that no accumulator leaves its register.
+ * @param ahead values of the same positions, to be touched, or 0
  */
-function scores4<T>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out: usize): void {
+function scores4<T>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, ahead: usize, out: usize): void {
   const high = v128.load(MASK_HIGH),
     by = f32x4.splat(scale);
   const row = <usize>headDim * sizeof<T>();
   const middle = q + ((<usize>headDim) << 3),
     end = middle + ((<usize>headDim) << 3);
+  let touched = 0;
   for (let p = 0; p < n; p += 2) {
+    if (ahead) touched |= touch(ahead + <usize>p * row, ahead + <usize>min(p + 2, n) * row);
     const second = p + 1 < n ? k + row : k; // behind an odd last position nothing is read
     let a0 = f32x4.splat(0),
       a1 = a0,
@@ -135,10 +127,11 @@ function scores4<T>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out: u
     out += 8;
     k += row << 1;
   }
+  store<i32>(q, touched); // the gathered queries have served
 }
 
 /** As scores4(), of one or two queries (the size of H), four positions at a time. */
-function scores2<T, H>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out: usize): void {
+function scores2<T, H>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, ahead: usize, out: usize): void {
   const high = v128.load(MASK_HIGH),
     by = f32x4.splat(scale);
   const row = <usize>headDim * sizeof<T>();
@@ -146,7 +139,9 @@ function scores2<T, H>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out
   const middle = q + <usize>(headDim >> 3) * step,
     end = middle + <usize>(headDim >> 3) * step;
   const last = k + <usize>(n - 1) * row;
+  let touched = 0;
   for (let p = 0; p < n; p += 4) {
+    if (ahead) touched |= touch(ahead + <usize>p * row, ahead + <usize>min(p + 4, n) * row);
     let x0 = k,
       x1 = min(x0 + row, last),
       x2 = min(x1 + row, last),
@@ -225,89 +220,7 @@ function scores2<T, H>(q: usize, k: usize, n: i32, headDim: i32, scale: f32, out
     }
     out += 16;
   }
-}
-
-/**
- * Adds n positions of values to the sums of 1, 2 or 4 queries (the size of H): o[h] += p[h][j] * v[j], in the order of
- * positions. Sums begin at 0 where `first` is not 0.
- */
-function values<T, H>(
-  p: usize,
-  v: usize,
-  n: i32,
-  headDim: i32,
-  first: i32,
-  o0: usize,
-  o1: usize,
-  o2: usize,
-  o3: usize,
-): void {
-  const high = v128.load(MASK_HIGH);
-  const stride = (<usize>headDim) << 2,
-    row = <usize>headDim * sizeof<T>();
-  const end = p + ((<usize>n) << 2);
-  for (let i: usize = 0; i < stride; i += 32) {
-    let s0 = f32x4.splat(0),
-      t0 = s0,
-      s1 = s0,
-      t1 = s0,
-      s2 = s0,
-      t2 = s0,
-      s3 = s0,
-      t3 = s0;
-    if (!first) {
-      s0 = v128.load(o0);
-      t0 = v128.load(o0, 16);
-      if (sizeof<H>() > 1) {
-        s1 = v128.load(o1);
-        t1 = v128.load(o1, 16);
-      }
-      if (sizeof<H>() > 2) {
-        s2 = v128.load(o2);
-        t2 = v128.load(o2, 16);
-        s3 = v128.load(o3);
-        t3 = v128.load(o3, 16);
-      }
-    }
-    let k = v + (sizeof<T>() == 2 ? i >> 1 : i);
-    for (let j = p; j < end; j += 4) {
-      const x = lower<T>(k),
-        y = upper<T>(k, high);
-      k += row;
-      const a0 = v128.load32_splat(j);
-      s0 = f32x4.add(s0, f32x4.mul(x, a0));
-      t0 = f32x4.add(t0, f32x4.mul(y, a0));
-      if (sizeof<H>() > 1) {
-        const a1 = v128.load32_splat(j, SCORES);
-        s1 = f32x4.add(s1, f32x4.mul(x, a1));
-        t1 = f32x4.add(t1, f32x4.mul(y, a1));
-      }
-      if (sizeof<H>() > 2) {
-        const a2 = v128.load32_splat(j, SCORES * 2),
-          a3 = v128.load32_splat(j, SCORES * 3);
-        s2 = f32x4.add(s2, f32x4.mul(x, a2));
-        t2 = f32x4.add(t2, f32x4.mul(y, a2));
-        s3 = f32x4.add(s3, f32x4.mul(x, a3));
-        t3 = f32x4.add(t3, f32x4.mul(y, a3));
-      }
-    }
-    v128.store(o0, s0);
-    v128.store(o0, t0, 16);
-    o0 += 32;
-    if (sizeof<H>() > 1) {
-      v128.store(o1, s1);
-      v128.store(o1, t1, 16);
-      o1 += 32;
-    }
-    if (sizeof<H>() > 2) {
-      v128.store(o2, s2);
-      v128.store(o2, t2, 16);
-      v128.store(o3, s3);
-      v128.store(o3, t3, 16);
-      o2 += 32;
-      o3 += 32;
-    }
-  }
+  store<i32>(q, touched);
 }
 
 function block<T>(
@@ -332,38 +245,14 @@ function block<T>(
       most = seen(n, m + heads - 1, group),
       to = scratch + <usize>m * SCORES;
     gather(q, rowBytes, m, group, headDim, heads, gathered);
-    if (heads == 4) scores4<T>(gathered, k, most, headDim, scale, to);
-    else if (heads == 2) scores2<T, u16>(gathered, k, most, headDim, scale, to);
-    else scores2<T, u8>(gathered, k, most, headDim, scale, to);
+    const ahead: usize = m == 0 ? v : 0; // the values come into the cache while the first scores are computed
+    if (heads == 4) scores4<T>(gathered, k, most, headDim, scale, ahead, to);
+    else if (heads == 2) scores2<T, u16>(gathered, k, most, headDim, scale, ahead, to);
+    else scores2<T, u8>(gathered, k, most, headDim, scale, ahead, to);
     for (const end = m + heads; m < end; m++)
       softmax(scratch + <usize>m * SCORES, seen(n, m, group), most, queryAt(out, recordBytes, m, group, 8));
   }
-
-  const sums = sumsAt(out, group);
-  const last = seen(n, queries - 1, group);
-  for (let first = 0; first < last; first += SUB_BLOCK) {
-    const vs = v + <usize>first * <usize>headDim * sizeof<T>(),
-      start = first == 0 ? 1 : 0;
-    for (let m = 0, heads = 0; m < queries; m += heads) {
-      heads = together(queries - m);
-      const count = min(SUB_BLOCK, seen(n, m + heads - 1, group) - first);
-      if (count <= 0) continue;
-      const ps = scratch + <usize>m * SCORES + ((<usize>first) << 2);
-      const o0 = queryAt(sums, recordBytes, m, group, headBytes);
-      if (heads == 1) {
-        values<T, u8>(ps, vs, count, headDim, start, o0, 0, 0, 0);
-        continue;
-      }
-      const o1 = queryAt(sums, recordBytes, m + 1, group, headBytes);
-      if (heads == 2) {
-        values<T, u16>(ps, vs, count, headDim, start, o0, o1, 0, 0);
-        continue;
-      }
-      const o2 = queryAt(sums, recordBytes, m + 2, group, headBytes),
-        o3 = queryAt(sums, recordBytes, m + 3, group, headBytes);
-      values<T, u32>(ps, vs, count, headDim, start, o0, o1, o2, o3);
-    }
-  }
+  addValues<T>(v, n, queries, group, headDim, scratch, out, recordBytes);
 }
 
 /**

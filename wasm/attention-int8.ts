@@ -6,11 +6,11 @@
 //
 // Keys lie as i8[positions][headDim]. Values lie in pairs of positions, i8[positions / 2][headDim][2], so that
 // i32x4.dot_i16x8_s, which adds neighbours, adds two positions.
-import { BLOCK, queryAt, SCORES, seen, softmax, storeScores, sumsAt, together } from './attention';
+import { queryAt, SCORES, seen, softmax, storeScores, sumsAt, together, touch } from './attention';
+import { addValues } from './attention-values';
 
 const QUERY_MOST: f32 = 16383;
 const WEIGHT_MOST: f32 = 32767;
-const SUB_BLOCK: i32 = 128; // positions whose values stay in the L1 cache while all elements pass over them
 
 /** Largest magnitude of f32[n], n multiple of 8; 0 where nothing is above 1e-30. */
 function absmax(x: usize, n: i32): f32 {
@@ -110,13 +110,18 @@ function sumsOf(a: v128, b: v128, c: v128, d: v128): v128 {
   return f32x4.convert_i32x4_s(pairs(pairs(a, b), pairs(c, d)));
 }
 
-/** Scores of four gathered queries, two positions at a time: out[h][p] = q[h] . k[p], times the scales of both. */
-function scores4(q: usize, k: usize, scales: usize, n: i32, headDim: i32, out: usize): void {
+/**
+ * Scores of four gathered queries, two positions at a time: out[h][p] = q[h] . k[p], times the scales of both.
+ * @param ahead values of the same positions, to be touched, or 0
+ */
+function scores4(q: usize, k: usize, scales: usize, n: i32, headDim: i32, ahead: usize, out: usize): void {
   const end = q + ((<usize>headDim) << 3);
   const by = v128.load(end);
   const by01 = i32x4.shuffle(by, by, 0, 0, 1, 1),
     by23 = i32x4.shuffle(by, by, 2, 2, 3, 3);
+  let touched = 0;
   for (let p = 0; p < n; p += 2) {
+    if (ahead) touched |= touch(ahead + <usize>p * <usize>headDim, ahead + <usize>min(p + 2, n) * <usize>headDim);
     let y = p + 1 < n ? k + <usize>headDim : k; // behind an odd last position nothing is read
     let a0 = i32x4.splat(0),
       a1 = a0,
@@ -154,17 +159,20 @@ function scores4(q: usize, k: usize, scales: usize, n: i32, headDim: i32, out: u
     scales += 8;
     out += 8;
   }
+  store<i32>(q, touched); // the gathered queries have served
 }
 
 /** As scores4(), of one or two queries (the size of H), four positions at a time. */
-function scores2<H>(q: usize, k: usize, scales: usize, n: i32, headDim: i32, out: usize): void {
+function scores2<H>(q: usize, k: usize, scales: usize, n: i32, headDim: i32, ahead: usize, out: usize): void {
   const row = <usize>headDim,
     step = sizeof<H>() << 4;
   const end = q + <usize>(headDim >> 3) * step;
   const by0 = v128.load32_splat(end),
     by1 = v128.load32_splat(end, 4);
   const last = k + <usize>(n - 1) * row;
+  let touched = 0;
   for (let p = 0; p < n; p += 4) {
+    if (ahead) touched |= touch(ahead + <usize>p * row, ahead + <usize>min(p + 4, n) * row);
     let x0 = k,
       x1 = min(x0 + row, last),
       x2 = min(x1 + row, last),
@@ -206,6 +214,7 @@ function scores2<H>(q: usize, k: usize, scales: usize, n: i32, headDim: i32, out
     scales += 16;
     out += 16;
   }
+  store<i32>(q, touched);
 }
 
 /**
@@ -232,87 +241,6 @@ function quantiseWeights(weights: usize, scales: usize, n: i32): f32 {
     to += 16;
   }
   return m / WEIGHT_MOST;
-}
-
-/**
- * Adds `count` pairs of positions to the integer sums of 1, 2 or 4 queries (the size of H). Sums begin at 0 where `first`
- * is not 0.
- */
-function values<H>(
-  p: usize,
-  v: usize,
-  count: i32,
-  headDim: i32,
-  first: i32,
-  o0: usize,
-  o1: usize,
-  o2: usize,
-  o3: usize,
-): void {
-  const row = (<usize>headDim) << 1;
-  const end = p + ((<usize>count) << 2);
-  for (let i: usize = 0; i < row; i += 16) {
-    let s0 = i32x4.splat(0),
-      t0 = s0,
-      s1 = s0,
-      t1 = s0,
-      s2 = s0,
-      t2 = s0,
-      s3 = s0,
-      t3 = s0;
-    if (!first) {
-      s0 = v128.load(o0);
-      t0 = v128.load(o0, 16);
-      if (sizeof<H>() > 1) {
-        s1 = v128.load(o1);
-        t1 = v128.load(o1, 16);
-      }
-      if (sizeof<H>() > 2) {
-        s2 = v128.load(o2);
-        t2 = v128.load(o2, 16);
-        s3 = v128.load(o3);
-        t3 = v128.load(o3, 16);
-      }
-    }
-    let k = v + i;
-    for (let j = p; j < end; j += 4) {
-      const x = v128.load8x8_s(k),
-        y = v128.load8x8_s(k, 8);
-      k += row;
-      const a0 = v128.load32_splat(j);
-      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(x, a0));
-      t0 = i32x4.add(t0, i32x4.dot_i16x8_s(y, a0));
-      if (sizeof<H>() > 1) {
-        const a1 = v128.load32_splat(j, SCORES);
-        s1 = i32x4.add(s1, i32x4.dot_i16x8_s(x, a1));
-        t1 = i32x4.add(t1, i32x4.dot_i16x8_s(y, a1));
-      }
-      if (sizeof<H>() > 2) {
-        const a2 = v128.load32_splat(j, SCORES * 2),
-          a3 = v128.load32_splat(j, SCORES * 3);
-        s2 = i32x4.add(s2, i32x4.dot_i16x8_s(x, a2));
-        t2 = i32x4.add(t2, i32x4.dot_i16x8_s(y, a2));
-        s3 = i32x4.add(s3, i32x4.dot_i16x8_s(x, a3));
-        t3 = i32x4.add(t3, i32x4.dot_i16x8_s(y, a3));
-      }
-    }
-    v128.store(o0, s0);
-    v128.store(o0, t0, 16);
-    o0 += 32;
-    if (sizeof<H>() > 1) {
-      v128.store(o1, s1);
-      v128.store(o1, t1, 16);
-      o1 += 32;
-    }
-    if (sizeof<H>() > 2) {
-      v128.store(o2, s2);
-      v128.store(o2, t2, 16);
-      v128.store(o3, s3);
-      v128.store(o3, t3, 16);
-      o2 += 32;
-      o3 += 32;
-    }
-  }
 }
 
 /** Integer sums i32[headDim] to f32, times `by`, in place. */
@@ -354,42 +282,18 @@ export function attentionBlockInt8(
       most = seen(n, m + heads - 1, group),
       to = scratch + <usize>m * SCORES;
     gather(q, rowBytes, m, group, headDim, heads, scale, gathered);
-    if (heads == 4) scores4(gathered, k, keyScales, most, headDim, to);
-    else if (heads == 2) scores2<u16>(gathered, k, keyScales, most, headDim, to);
-    else scores2<u8>(gathered, k, keyScales, most, headDim, to);
+    const ahead: usize = m == 0 ? v : 0; // the values come into the cache while the first scores are computed
+    if (heads == 4) scores4(gathered, k, keyScales, most, headDim, ahead, to);
+    else if (heads == 2) scores2<u16>(gathered, k, keyScales, most, headDim, ahead, to);
+    else scores2<u8>(gathered, k, keyScales, most, headDim, ahead, to);
     for (const end = m + heads; m < end; m++) {
       const weights = scratch + <usize>m * SCORES;
       softmax(weights, seen(n, m, group), (most + 7) & ~7, queryAt(out, recordBytes, m, group, 8));
       store<f32>(worths + ((<usize>m) << 2), quantiseWeights(weights, valueScales, most));
     }
   }
-
+  addValues<i8>(v, n, queries, group, headDim, scratch, out, recordBytes);
   const sums = sumsAt(out, group);
-  const last = seen(n, queries - 1, group);
-  for (let first = 0; first < last; first += SUB_BLOCK) {
-    const vs = v + <usize>first * <usize>headDim,
-      start = first == 0 ? 1 : 0;
-    for (let m = 0, heads = 0; m < queries; m += heads) {
-      heads = together(queries - m);
-      const count = min(SUB_BLOCK, seen(n, m + heads - 1, group) - first);
-      if (count <= 0) continue;
-      const ps = scratch + <usize>m * SCORES + ((<usize>first) << 1),
-        couples = (count + 1) >> 1;
-      const o0 = queryAt(sums, recordBytes, m, group, headBytes);
-      if (heads == 1) {
-        values<u8>(ps, vs, couples, headDim, start, o0, 0, 0, 0);
-        continue;
-      }
-      const o1 = queryAt(sums, recordBytes, m + 1, group, headBytes);
-      if (heads == 2) {
-        values<u16>(ps, vs, couples, headDim, start, o0, o1, 0, 0);
-        continue;
-      }
-      const o2 = queryAt(sums, recordBytes, m + 2, group, headBytes),
-        o3 = queryAt(sums, recordBytes, m + 3, group, headBytes);
-      values<u32>(ps, vs, couples, headDim, start, o0, o1, o2, o3);
-    }
-  }
   for (let m = 0; m < queries; m++)
     scaleSums(queryAt(sums, recordBytes, m, group, headBytes), headDim, load<f32>(worths + ((<usize>m) << 2)));
 }

@@ -11,7 +11,6 @@ import { sumF32 } from './simd';
 
 export const BLOCK: i32 = 256; // positions
 export const SCORES: usize = 1024; // bytes of one query's scores, f32[BLOCK]
-export const SUB_BLOCK: i32 = 64; // positions whose values stay in the L1 cache while all elements pass over them
 
 /** Where something of query m lies: rows are `rowBytes` apart, in each of them `group` heads of `headBytes`. */
 export function queryAt(at: usize, rowBytes: usize, m: i32, group: i32, headBytes: usize): usize {
@@ -32,6 +31,16 @@ export function together(left: i32): i32 {
 /** The sums o of a partial record. */
 export function sumsAt(record: usize, group: i32): usize {
   return record + <usize>((group + 1) & ~1) * 8;
+}
+
+/**
+ * Reads a word of each cache line, so that the lines are there when they are needed: memory is read while the sums of
+ * other lines are computed. What it returns must be stored somewhere, or nothing is read.
+ */
+export function touch(begin: usize, end: usize): i32 {
+  let all = 0;
+  for (let at = begin; at < end; at += 64) all |= load<i32>(at);
+  return all;
 }
 
 /** Stores the scores of four queries at two positions: of queries 0 and 1 (r), 2 and 3 (s). */
