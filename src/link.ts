@@ -1,5 +1,5 @@
 /** The page's link to the engine worker of one model: starts it, passes calls on, and ends. */
-import { type Remote, wrap } from 'comlink';
+import { wrap } from 'comlink';
 import type { Assets } from './assets';
 import { fromRecord, SternaError, toRecord as toErrorRecord } from './errors';
 import { ABORT } from './memory';
@@ -16,7 +16,7 @@ export function startEngine(assets: Assets) {
   const { 'engine.worker.js': engineUrl, 'kernel.worker.js': kernelUrl, ...kernels } = assets;
   const worker = startWorker(engineUrl);
   worker.postMessage({ kernels } satisfies LocateRequest);
-  const api: Remote<EngineApi> = wrap<EngineApi>(worker);
+  const api: EngineApi = wrap<EngineApi>(worker); // the package's types name no dependency
   let memory: Int32Array | undefined;
   let ended: SternaError | undefined;
   const waiting = new Set<(error: SternaError) => void>();
