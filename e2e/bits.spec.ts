@@ -1,11 +1,11 @@
 /**
- * The same bits everywhere: logits equal to those of src/reference.ts (computed here, in Node), and one answer to one
- * seed, with every kernel, one or more threads, with and without isolation, in every browser.
+ * The same bits everywhere: logits and embeddings equal to those of src/reference.ts (computed here, in Node), and one answer to
+ * one seed, with every kernel, one or more threads, with and without isolation, in every browser.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Page } from '@playwright/test';
-import { createReference } from '../src/reference';
+import { createReference, pooled } from '../src/reference';
 import { embedded, expect, loadModel, openLab, test } from './lab';
 import { referenceModel } from './reading';
 
@@ -13,7 +13,9 @@ const folder = new URL('../demo/public/models/tiny-stories-ternary/', import.met
 const read = (file: string): Buffer => readFileSync(new URL(file, folder));
 const ids = [0, 55, 1155, 28, 3993, 520, 261, 4095, ...Array.from({ length: 32 }, (_, i) => (i * 997 + 3) % 4096)];
 
-/** SHA-256 of the logits after each of the ids. */
+const longText = Array.from({ length: 70 }, (_, i) => (i * 131 + 7) % 4096);
+
+/** SHA-256 of the logits after each of the ids, then of the embedding of a text that takes two passes where memory is not shared. */
 function rightHash(kvCache: 'bf16' | 'f32', lmHead: 'bf16' | 'int8'): string {
   const json = (file: string) => JSON.parse(read(file).toString()) as unknown;
   const weights = new Uint8Array(read('model.safetensors'));
@@ -21,21 +23,30 @@ function rightHash(kvCache: 'bf16' | 'f32', lmHead: 'bf16' | 'int8'): string {
   const step = createReference(model, { kvCache, lmHead });
   const hash = createHash('sha256');
   for (const id of ids) hash.update(new Uint8Array(step(id).buffer));
-  return hash.digest('hex');
+  const hidden = createReference(model, { kvCache, lmHead });
+  const embedding = pooled(
+    longText.map((id) => hidden(id, true)),
+    'mean',
+    true,
+  );
+  return hash.update(new Uint8Array(embedding.buffer)).digest('hex');
 }
 
 /** The same of the model that is loaded, and its answer to one seed. */
 function observe(lab: Page) {
-  return lab.evaluate(async (tokens) => {
+  const texts = [ids, longText] as const;
+  return lab.evaluate(async ([tokens, text]) => {
     const model = window.model!;
-    const { logits } = await model.evaluate(tokens);
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', logits.slice().buffer));
+    const { logits } = await model.evaluate([...tokens]);
+    const { embeddings } = await model.embed([...text]);
+    const floats = new Blob([logits.slice(), embeddings[0]!.slice()]);
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await floats.arrayBuffer()));
     const hash = [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     const messages = [{ role: 'user', content: 'Tell me a story about a boy named Tim.' }];
     const settings = { temperature: 0.9, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1, seed: 42, maxTokens: 48 };
     const answer = await model.chat(messages, settings).result;
     return { hash, tokens: answer.tokens };
-  }, ids);
+  }, texts);
 }
 
 /** What Chromium answered when this was written. No change of kernels, threads or batching may move it. */
