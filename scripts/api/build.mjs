@@ -12,6 +12,7 @@ const here = join(root, 'scripts/api');
 const sections = [
   ['Models', ['model']],
   ['Answers', ['generate-types', 'generation', 'logits-stage', 'tool-format']],
+  ['Sessions', ['session-handle', 'session-types', 'cached-sessions']],
   ['As an OpenAI client', ['openai-types']],
   ['Loading', ['load-types', 'assets', 'config', 'memory', 'features']],
   ['Stored models', ['cached-models']],
