@@ -7,7 +7,7 @@ const kind = (value: unknown): string =>
 const isSignal = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && 'aborted' in value && 'addEventListener' in value;
 
-/** What is wrong with options: they must be an object, `signal` an AbortSignal, `on...` functions. */
+/** What is wrong with options: they must be an object, `signal` an AbortSignal, `on...` and `logitsProcessor` functions. */
 export function optionsFault(options: unknown): SternaError | undefined {
   const fault = (what: string, value: unknown, expected: string) =>
     new SternaError('bad-input', what, { got: kind(value), expected });
@@ -16,7 +16,7 @@ export function optionsFault(options: unknown): SternaError | undefined {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     if (name === 'signal' && !isSignal(value)) return fault(name, value, 'an AbortSignal');
-    if (/^on[A-Z]/.test(name) && typeof value !== 'function') return fault(name, value, 'a function');
+    if (/^on[A-Z]|^logitsProcessor$/.test(name) && typeof value !== 'function') return fault(name, value, 'a function');
   }
   return undefined;
 }

@@ -43,7 +43,7 @@ describe('a loaded model', () => {
   });
 
   test('refuses options that cannot be sent', async () => {
-    const options = { ...long, maxTokens: 1, onToken: () => {} };
+    const options = { ...long, maxTokens: 1, stop: (() => {}) as never };
     expect((await failure(model.chat(dog, options).result)).code).toBe('bad-input');
     expect((await model.chat(dog, { ...long, maxTokens: 1 }).result).tokens).toHaveLength(1);
   });

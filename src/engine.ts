@@ -174,7 +174,7 @@ export function createEngine(spawn: Spawn): EngineApi {
       }),
     applyChatTemplate: (conversation, addGenerationPrompt) =>
       reply(() => applyTemplate(loaded(), conversation, addGenerationPrompt)),
-    generate: (id, prompt, settings, port) =>
+    generate: (id, prompt, settings, port, processed) =>
       reply(() =>
         alone(id, async (loadedModel, aborted) => {
           const complete = validateSettings(settings, loadedModel.info.defaults);
@@ -191,8 +191,9 @@ export function createEngine(spawn: Spawn): EngineApi {
             messages++;
             port.postMessage(message);
           };
-          const stages = stagesOf(complete, pool.plan.config.vocab);
           const ids = session?.ids ?? promptIds(loadedModel, prompt);
+          const page = processed ? { tell, port, shared: loadedModel.shared } : undefined;
+          const stages = stagesOf(complete, pool.plan.config.vocab, ids, page);
           const result = await generate(context, ids, complete, tell, stages);
           return { result, messages, ...(session ? { session } : {}) };
         }),

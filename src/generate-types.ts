@@ -86,6 +86,27 @@ export interface GenerateOptions {
   signal?: AbortSignal;
   /** Called before the first pass over the prompt and after each. */
   onPrefill?: (progress: PrefillProgress) => void;
+  /** Called with each chunk as it comes, also when nobody iterates. What it throws is reported as an uncaught error. */
+  onToken?: (chunk: Chunk) => void;
+  /** A function of the page that changes logits: see `LogitsProcessor`. It costs a message there and back for each token. */
+  logitsProcessor?: LogitsProcessor;
+}
+
+/**
+ * Called for every token, with the row of logits f32[vocab] after `logitBias`, before penalties and temperature. It may change
+ * them; -Infinity forbids a token. The row is only valid until the function returns or its promise is settled: where memory
+ * is shared, it may be the engine's own. What it throws, or what leaves nothing to choose from (NaN, Infinity, nothing but
+ * -Infinity), ends the answer with `bad-input`; the error thrown is its `cause`. An abort does not wait for its promise.
+ */
+export type LogitsProcessor = (logits: Float32Array, context: LogitsContext) => void | Promise<void>;
+
+export interface LogitsContext {
+  /** All tokens so far: those of the prompt, then those of the answer. */
+  tokens: readonly number[];
+  /** How many of them are the prompt's. */
+  promptTokens: number;
+  /** Which of the `n` answers, from 0. */
+  answer: number;
 }
 
 /** Options of an answer to a conversation. */
@@ -100,7 +121,7 @@ export interface ChatOptions extends GenerateOptions {
 }
 
 /** `GenerateOptions` without what cannot be cloned. */
-export type GenerateSettings = Omit<GenerateOptions, 'signal' | 'onPrefill'>;
+export type GenerateSettings = Omit<GenerateOptions, 'signal' | 'onPrefill' | 'onToken' | 'logitsProcessor'>;
 
 /** How far the prompt has been read. */
 export interface PrefillProgress {

@@ -4,7 +4,8 @@ import { optionsFault } from './call-options';
 import type { CallReading } from './chat';
 import type { Chunk, GenerateOptions, GenerateResult } from './generate-types';
 import { type Engine, nextRequest } from './link';
-import type { Answered, GenerateMessage, Prompt } from './protocol';
+import { callProcessor } from './logits-processor';
+import type { Answered, GenerateMessage, LogitsReply, Prompt } from './protocol';
 
 /**
  * An answer as it comes, or several (`n`). Iterate it for the tokens (once), or just await `result`. Leaving the loop
@@ -30,21 +31,36 @@ export const startGeneration = (
  * @param finish makes the result of the engine's reply; whatever it does is done when the answer ends
  */
 export function startAnswer<Result extends GenerateResult>(
-  { api, call, orEnd, abort }: Engine,
+  { api, call, orEnd, abort, buffer }: Engine,
   prompt: () => Prompt | Promise<Prompt>,
   options: GenerateOptions,
   reading: CallReading | undefined,
   finish: (answered: Answered) => Result,
 ): Generation<Result> {
   const fault = optionsFault(options);
-  const { signal, onPrefill, ...settings } = fault ? {} : options;
+  const { signal, onPrefill, onToken, logitsProcessor, ...settings } = fault ? {} : options;
   const id = nextRequest();
   const { port1, port2 } = new MessageChannel();
   const chunks: Chunk[] = [];
   let wake: (() => void) | undefined;
   let over = false;
+  const processor =
+    logitsProcessor && callProcessor(logitsProcessor, buffer, (reply: LogitsReply) => port1.postMessage(reply));
   const stop = (): void => {
-    if (!over) abort(id);
+    if (over) return;
+    abort(id);
+    processor?.abort();
+  };
+  const deliver = (chunk: Chunk): void => {
+    chunks.push(chunk);
+    wake?.();
+    try {
+      onToken?.(chunk);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error; // the page's own; the answer goes on
+      });
+    }
   };
 
   // the port's messages and the call's reply come over different channels: the last chunks may come after the reply
@@ -56,10 +72,8 @@ export function startAnswer<Result extends GenerateResult>(
   let received = 0;
   port1.onmessage = ({ data }: MessageEvent<GenerateMessage>) => {
     received++;
-    if ('chunk' in data) {
-      chunks.push(reading ? reading.chunk(data.chunk) : data.chunk);
-      wake?.();
-    }
+    if ('chunk' in data) deliver(reading ? reading.chunk(data.chunk) : data.chunk);
+    if ('row' in data) void processor?.handle(data.row);
     if (received >= expected) settle();
     if ('prefill' in data) onPrefill?.(data.prefill);
   };
@@ -71,13 +85,16 @@ export function startAnswer<Result extends GenerateResult>(
       signal?.addEventListener('abort', stop);
       const given = prompt();
       const ready = given instanceof Promise ? await given : given;
-      const answer = await call(() => api.generate(id, ready, settings, transfer(port2, [port2])));
+      const processed = processor !== undefined;
+      const answer = await call(() => api.generate(id, ready, settings, transfer(port2, [port2]), processed));
       expected = answer.messages;
       if (received < expected) await orEnd(() => delivered);
       if (!reading) return finish(answer);
       const { rest, result: read } = reading.end(answer.result);
-      chunks.push(...rest);
+      for (const chunk of rest) deliver(chunk);
       return finish({ ...answer, result: read });
+    } catch (error) {
+      throw processor?.failure() ?? error;
     } finally {
       signal?.removeEventListener('abort', stop);
       port1.close();

@@ -16,6 +16,8 @@ export type {
   Encoded,
   GenerateOptions,
   GenerateResult,
+  LogitsContext,
+  LogitsProcessor,
   Logprob,
   Message,
   PerplexityOptions,

@@ -97,7 +97,9 @@ export function startEngine(assets: Assets) {
   const share = (shared: WebAssembly.Memory | undefined): void => {
     memory = shared && new Int32Array(shared.buffer);
   };
-  return { api, call, orEnd, abort, abortable, share, end };
+  /** The memory of the model, where it is shared. */
+  const buffer = (): ArrayBufferLike | undefined => memory?.buffer;
+  return { api, call, orEnd, abort, abortable, share, buffer, end };
 }
 
 export type Engine = ReturnType<typeof startEngine>;

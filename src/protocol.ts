@@ -56,7 +56,19 @@ export interface TokenText {
 }
 
 /** What comes over the port of an answer. */
-export type GenerateMessage = { chunk: Chunk } | { prefill: PrefillProgress };
+export type GenerateMessage = { chunk: Chunk } | { prefill: PrefillProgress } | { row: LogitsRow };
+
+/** A row of logits for the page's `logitsProcessor`, which replies over the same port. */
+export interface LogitsRow {
+  answer: number;
+  promptTokens: number;
+  /** Tokens since the last row of this answer; those of the prompt with the first. */
+  added: number[];
+  /** Where it lies in shared memory, or a copy. f32[vocab] */
+  logits: { at: number; length: number } | Float32Array;
+}
+/** The row has been changed where it lies, or comes back. `aborted` ends the answer. */
+export type LogitsReply = { logits?: Float32Array } | { error: ErrorRecord };
 
 /** What an answer's call replies. */
 export interface Answered {
@@ -76,8 +88,14 @@ export interface EngineApi {
   /** Each token by itself. */
   tokenTexts(ids: number[]): Promise<Reply<TokenText[]>>;
   applyChatTemplate(conversation: Conversation, addGenerationPrompt: boolean): Promise<Reply<Encoded>>;
-  /** Tells of prompt and tokens over `port`; the reply says in how many messages. */
-  generate(id: number, prompt: Prompt, settings: GenerateSettings, port: MessagePort): Promise<Reply<Answered>>;
+  /** Tells of prompt and tokens over `port`, and has logits `processed` by the page; the reply says in how many messages. */
+  generate(
+    id: number,
+    prompt: Prompt,
+    settings: GenerateSettings,
+    port: MessagePort,
+    processed: boolean,
+  ): Promise<Reply<Answered>>;
   evaluate(id: number, ids: number[]): Promise<Reply<Float32Array<ArrayBuffer>>>;
   perplexity(id: number, input: number[] | string, options: PerplexityOptions): Promise<Reply<PerplexityResult>>;
   /** Of a text each, one after the other. f32[texts, hidden] */
