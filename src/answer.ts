@@ -38,7 +38,8 @@ export interface WritingContext {
 
 /**
  * Begins an answer. It ends by itself at an end-of-turn token or stop string (`stop`), or with its last room (`length`).
- * End-of-turn tokens and stop strings are not part of the text.
+ * End-of-turn tokens and stop strings are not part of the text. Where a stage holds it to a format, it ends as `stop` only when
+ * it is whole, at the latest when nothing may follow; a stop string that cuts it before ends it as `length`.
  * @param index which of several answers it is
  * @param stages what the logits go through before the sampler
  */
@@ -52,6 +53,7 @@ export function beginAnswer(
 ): Writing {
   const decoder = tokenizer && createTextDecoder(tokenizer);
   const stops = createStopMatcher(settings.stop);
+  const format = stages.find((stage) => stage.format)?.format;
   const tokens: number[] = [];
   const likely: TokenLogprobs[] = []; // with logprobs, of each token
   let text = '';
@@ -93,8 +95,9 @@ export function beginAnswer(
     const of = logprobs?.of(token);
     if (of) likely.push(of);
     show(piece, of);
-    if (stopped) end('stop');
-    else if (tokens.length === room) end('length');
+    if (stopped) end(format && !format.accepts(text) ? 'length' : 'stop');
+    else if (format?.finished()) end('stop');
+    else if (tokens.length === room) end(format?.complete() ? 'stop' : 'length');
   }
   return {
     session,

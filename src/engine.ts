@@ -16,6 +16,7 @@ import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
 import type { Spawn } from './pool';
 import type { Conversation, EngineApi, GenerateMessage, Prompt, Reply } from './protocol';
+import { createFormats, type Formats } from './response-format';
 import { checkRoles } from './roles';
 import { evaluate, perplexity, type ScoreContext } from './score';
 import { extendSession, keepSession, restoreSession, type SessionContext, sessionPrompt } from './session-calls';
@@ -39,6 +40,7 @@ export function createEngine(spawn: Spawn): EngineApi {
   const yieldToMessages = createYield();
   let slots: Slot[] = [];
   const costs = createPassCosts();
+  let formats: Formats | undefined; // made with the first answer that has one
   let model: LoadedModel | undefined;
   /** Loading or inspecting. */
   let loading: { id: number; controller: AbortController } | undefined;
@@ -193,7 +195,11 @@ export function createEngine(spawn: Spawn): EngineApi {
           };
           const ids = session?.ids ?? promptIds(loadedModel, prompt);
           const page = processed ? { tell, port, shared: loadedModel.shared } : undefined;
-          const stages = stagesOf(complete, pool.plan.config.vocab, ids, page);
+          const format = complete.responseFormat;
+          if (format.type !== 'text')
+            formats ??= createFormats(pool.plan.config.vocab, tokenizerOf(loadedModel), stopTokens);
+          const formatStage = formats?.stagesOf(format, complete.ignoreEos);
+          const stages = stagesOf(complete, pool.plan.config.vocab, ids, page, formatStage);
           const result = await generate(context, ids, complete, tell, stages);
           return { result, messages, ...(session ? { session } : {}) };
         }),

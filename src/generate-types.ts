@@ -65,6 +65,15 @@ export interface GenerateOptions {
    * same bits on every machine.
    */
   logprobs?: number;
+  /**
+   * What the answer must be: JSON, a text that matches a pattern, or a text of a grammar. Each token is then chosen among those
+   * that lead to such an answer, and where `maxTokens` or the context leave little room, among those that still let it be
+   * completed: open strings and lists are closed, properties that are not required left out. So it ends as `stop`, whole, if
+   * there is room for the shortest value (a token for each of its bytes is enough); whenever finishReason is `stop`, it parses
+   * and validates. `length` and `abort` may end it anywhere; so may a text of `stop`, which then counts as `length`.
+   * Tell the model in the prompt what to write: the format holds its form, not its sense. Default: any text.
+   */
+  responseFormat?: ResponseFormat;
   /** 0 to 2^53 - 1. Same seed, same text, on every machine. Default: random; see `GenerateResult.seed`. */
   seed?: number;
   /** Text that ends the answer; it is not part of the answer. */
@@ -120,6 +129,24 @@ export interface ChatOptions extends GenerateOptions {
   toolChoice?: ToolChoice;
 }
 
+/**
+ * - `json_object`: any JSON object.
+ * - `json_schema`: JSON that a schema (2020-12, or what draft 7 and OpenAPI write otherwise) allows, with `", "` and `": "` and no
+ *   other white space. Objects have their properties in the schema's order, and others only where `additionalProperties` asks for
+ *   them; numbers have at most 15 digits before and 6 behind the point. Known are type, enum, const, properties, required,
+ *   additionalProperties, items, prefixItems, the minimum and maximum of numbers, lengths, items and properties, pattern, format
+ *   (date, time, date-time, uuid, email, hostname, ipv4, uri), anyOf, oneOf (of schemas that cannot both fit), allOf, and `$ref`
+ *   within the schema, recursive ones too. Other keywords reject with `unsupported` and are named, such as uniqueItems or not.
+ * - `regex`: the whole answer matches a regular expression of ECMAScript, without look-around, back-references, word borders.
+ * - `grammar`: rules in the notation of GBNF, `root` first of all: `root ::= "yes" | "no" [a-z ]{0,9}`.
+ */
+export type ResponseFormat =
+  | { type: 'text' }
+  | { type: 'json_object' }
+  | { type: 'json_schema'; schema: object }
+  | { type: 'regex'; pattern: string }
+  | { type: 'grammar'; grammar: string };
+
 /** `GenerateOptions` without what cannot be cloned. */
 export type GenerateSettings = Omit<GenerateOptions, 'signal' | 'onPrefill' | 'onToken' | 'logitsProcessor'>;
 
@@ -164,6 +191,7 @@ export interface Answer {
   tokens: number[];
   /** With `GenerateOptions.logprobs`: of each of the tokens. */
   logprobs?: TokenLogprobs[];
+  /** `length`: cut by `maxTokens` or the context; with a `responseFormat` also by a text of `stop`, before it was whole. */
   finishReason: 'stop' | 'length' | 'abort';
   /** What gives this answer again, alone. */
   seed: number;

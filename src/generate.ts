@@ -76,7 +76,7 @@ export async function generate(
   const room = Math.min(settings.maxTokens, plan.contextLength - prompt.length);
   const logprobs = settings.logprobs === undefined ? undefined : createLogprobs(pool.kernels, plan, settings.logprobs);
   const writingContext = { ...context, room, logprobs, emit: (chunk: Chunk) => tell({ chunk }) };
-  const stages = chosen.map((_, i) => stagesOf(i));
+  const stages = chosen.map((_, i) => stagesOf(i, room));
   const writings = chosen.map((session, i) =>
     beginAnswer(writingContext, settings, session, samplers[i]!, i, stages[i]!),
   );

@@ -23,6 +23,7 @@ export type {
   PerplexityOptions,
   PerplexityResult,
   PrefillProgress,
+  ResponseFormat,
   TokenizeOptions,
   TokenLogprobs,
   Tool,

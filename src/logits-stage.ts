@@ -11,6 +11,18 @@ export interface LogitsStage {
   apply(logits: Float32Array): void | Promise<void>;
   /** Told of every token of the answer when it has been chosen; of a stop token too, before the answer ends. */
   accept(token: number): void;
+  /** Of a stage that holds the answer to a format. */
+  format?: AnswerFormat;
+}
+
+/** What a format says of an answer. */
+export interface AnswerFormat {
+  /** Whole, and nothing may follow: the answer ends. */
+  finished(): boolean;
+  /** Whole as it is. */
+  complete(): boolean;
+  /** Whether a text would be whole. */
+  accepts(text: string): boolean;
 }
 
 /** Applies the stages in their order. A promise only where a stage gave one. */

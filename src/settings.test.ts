@@ -22,6 +22,7 @@ describe('validateSettings', () => {
       draft: 'auto',
       logitBias: {},
       logprobs: undefined,
+      responseFormat: { type: 'text' },
     };
     expect(rest).toEqual({ ...off, temperature: 0.6, topP: 0.9, ...open });
     expect(Number.isSafeInteger(seed) && seed >= 0).toBe(true);
@@ -41,6 +42,7 @@ describe('validateSettings', () => {
       draft: false,
       logitBias: { 7: -100, 0: 1.5 },
       logprobs: 0,
+      responseFormat: { type: 'regex', pattern: 'a' } as const,
     };
     expect(validateSettings(given, { temperature: 0.6, topK: 3 })).toEqual(given);
     expect(validateSettings({ stop: 'x' }).stop).toEqual(['x']);
@@ -88,6 +90,9 @@ describe('validateSettings', () => {
     ['logitBias', 5],
     ['logitBias', [1, 2]],
     ['logitBias', null],
+    ['responseFormat', 'json'],
+    ['responseFormat', { type: 'json' }],
+    ['responseFormat', null],
   ])('refuses %s %j', (name, value) => {
     const got = typeof value === 'number' ? value : JSON.stringify(value);
     const error = { code: 'bad-input', got, expected: expect.any(String), message: expect.stringContaining(name) };

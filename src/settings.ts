@@ -1,6 +1,7 @@
 /** The options of an answer, checked and completed. */
 import { SternaError } from './errors';
-import type { GenerateOptions, GenerateSettings } from './generate-types';
+import type { GenerateOptions, GenerateSettings, ResponseFormat } from './generate-types';
+import { isObject } from './json';
 import type { SamplerSettings } from './sampler';
 
 /** `GenerateSettings` with nothing left open; `maxTokens` Infinity = what is left of the context. */
@@ -13,6 +14,7 @@ export interface CompleteSettings extends SamplerSettings {
   logitBias: Record<number, number>;
   /** undefined = off. */
   logprobs: number | undefined;
+  responseFormat: ResponseFormat;
 }
 
 /** Every option there is; the type keeps the list complete. */
@@ -32,6 +34,7 @@ const KNOWN: Record<keyof GenerateSettings, true> = {
   draft: true,
   logitBias: true,
   logprobs: true,
+  responseFormat: true,
 };
 
 /**
@@ -59,7 +62,7 @@ export function validateSettings(
   const { temperature = defaults.temperature ?? 0.8, topK = defaults.topK ?? 0, topP = defaults.topP ?? 1 } = settings;
   const { minP = 0, repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = settings;
   const { seed = randomSeed(), maxTokens = Infinity, stop = [], ignoreEos = false } = settings;
-  const { n = 1, draft = 'auto', logitBias = {}, logprobs } = settings;
+  const { n = 1, draft = 'auto', logitBias = {}, logprobs, responseFormat = { type: 'text' } } = settings;
   const stops = typeof stop === 'string' ? [stop] : stop;
   if (!Array.isArray(stops) || !stops.every((text) => typeof text === 'string' && text !== '')) {
     fail('stop', 'non-empty text, or a list of it', stop);
@@ -75,6 +78,12 @@ export function validateSettings(
   if (logprobs !== undefined) {
     number('logprobs', logprobs, 'an integer from 0 to 20', (x) => Number.isInteger(x) && x >= 0 && x <= 20);
   }
+  const format: unknown = responseFormat;
+  const formats = ['text', 'json_object', 'json_schema', 'regex', 'grammar'];
+  if (!isObject(format) || !formats.includes(format.type as string))
+    return fail('responseFormat', `an object whose type is one of ${formats.join(', ')}`, format);
+  const own = { regex: 'pattern', grammar: 'grammar' }[format.type as string];
+  if (own && typeof format[own] !== 'string') fail(`responseFormat.${own}`, 'a text', format[own]);
   integer('n', n, 1);
   const lastSeed = integer('seed', seed, 0) + (n - 1);
   if (!Number.isSafeInteger(lastSeed)) fail('seed', `at most 2^53 - ${n}: each of the n answers has its own`, seed);
@@ -94,6 +103,7 @@ export function validateSettings(
     draft,
     logitBias,
     logprobs,
+    responseFormat,
   };
 }
 
