@@ -5,9 +5,9 @@ import type {
   Answer,
   ChatOptions,
   Chunk,
-  GenerateOptions,
   GenerateResult,
   Message,
+  ResponseFormat,
   Tool,
   ToolCall,
 } from './generate-types';
@@ -16,8 +16,6 @@ import type { Engine } from './link';
 import type { ModelInfo } from './load-types';
 import { type CallReader, createCallReader } from './tool-calls';
 import { checkTools, type ToolFormat } from './tool-format';
-
-type ResponseFormat = { type: string; schema?: object };
 
 /** What tools and the choice among them come to. */
 interface Calling {
@@ -48,10 +46,7 @@ export function callSchema(tools: Tool[], format: ToolFormat): object {
 /**
  * @throws SternaError `bad-input` for malformed tools, a choice that is none, or one beside `responseFormat`
  */
-function callingOf(
-  options: ChatOptions & { responseFormat?: ResponseFormat },
-  format: ToolFormat | undefined,
-): Calling {
+function callingOf(options: ChatOptions, format: ToolFormat | undefined): Calling {
   const tools = checkTools(options.tools);
   const { toolChoice: choice = tools ? 'auto' : 'none', responseFormat } = options;
   const fail = (expected: string): never => {
@@ -117,7 +112,7 @@ export function prepareChat(info: ModelInfo, options: ChatOptions) {
     failure = error; // the answer's, as every other
   }
   const { tools, format, names, responseFormat } = calling;
-  const settings = (responseFormat ? { ...rest, responseFormat } : rest) as GenerateOptions;
+  const settings = responseFormat ? { ...rest, responseFormat } : rest;
   return { failure, tools, settings, reading: format && createReading(format, names) };
 }
 

@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-const { calledTool: _, tools: __, ...now } = code;
+const { tools: _, ...now } = code;
 
 describe('code written for a server', () => {
   test.each(Object.entries(now))('%s', async (_name, run) => {
@@ -76,6 +76,29 @@ test('a stop string, and logit_bias', async () => {
     logit_bias: { [first!]: -100 },
   });
   expect(biased.choices[0]!.message.content).not.toBe(text);
+});
+
+test('an answer in JSON, by response_format', async () => {
+  const schema = {
+    type: 'object',
+    properties: { pet: { enum: ['dog', 'cat'] }, age: { type: 'integer', minimum: 1, maximum: 9 } },
+    required: ['pet', 'age'],
+    additionalProperties: false,
+  };
+  const format = { type: 'json_schema', json_schema: { name: 'pet', strict: true, schema } } as const;
+  const completion = await model.openai.chat.completions.create({
+    messages,
+    response_format: format,
+    max_tokens: 60,
+    seed: 1,
+  });
+  expect(completion.choices[0]!.finish_reason).toBe('stop');
+  const { pet, age } = JSON.parse(completion.choices[0]!.message.content!);
+  expect([['dog', 'cat'].includes(pet), age >= 1 && age <= 9]).toEqual([true, true]);
+  const wrong = { type: 'xml' } as never;
+  expect((await failure(model.openai.chat.completions.create({ messages, response_format: wrong }))).code).toBe(
+    'bad-input',
+  );
 });
 
 test('errors of the engine are told by create, with stream and without', async () => {

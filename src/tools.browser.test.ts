@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { tinyStories } from '../e2e/reading';
 import { llamaTemplate, qwenTemplate } from '../e2e/tool-templates';
 import type { SternaError } from './errors';
-import type { Message, Tool } from './generate-types';
+import type { Message, Tool, ToolCall, ToolChoice } from './generate-types';
 import { load, type Model } from './model';
 
 const tools: Tool[] = [
@@ -20,6 +20,7 @@ const tools: Tool[] = [
     },
   },
 ];
+const both: Tool[] = [...tools, { type: 'function', function: { name: 'now' } }];
 const dog: Message[] = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }];
 const failure = (promise: Promise<unknown>): Promise<SternaError> =>
   promise.then(
@@ -84,11 +85,62 @@ test('toolChoice none shows the model no tools', async () => {
   expect(toolCalls).toBeUndefined();
 });
 
+test.each<ToolChoice>(['required', { type: 'function', function: { name: 'find_toy' } }])(
+  'a call that is asked for: %j',
+  async (toolChoice) => {
+    const generation = qwen.chat(dog, { tools: both, toolChoice, temperature: 0.9, seed: 2, maxTokens: 60, n: 2 });
+    const texts = ['', ''];
+    const calls: ToolCall[][] = [[], []];
+    for await (const { text, answer, toolCalls = [] } of generation) {
+      texts[answer] += text;
+      calls[answer]!.push(...toolCalls);
+    }
+    const { answers, toolCalls } = await generation.result;
+    expect(answers.map((answer) => answer.toolCalls)).toEqual(calls);
+    expect(toolCalls).toEqual(calls[0]);
+    expect(texts).toEqual(['', '']);
+    for (const { finishReason, text, toolCalls: [call] = [] } of answers) {
+      expect([finishReason, text]).toEqual(['stop', '']);
+      if (toolChoice !== 'required' || call!.function.name === 'find_toy') {
+        expect(call!.function.name).toBe('find_toy');
+        expect(['ball', 'kite']).toContain(JSON.parse(call!.function.arguments).toy);
+      } else expect(call!.function).toEqual({ name: 'now', arguments: '{}' });
+    }
+  },
+);
+
+test('calls among text are taken out of it, as the model writes them', async () => {
+  const call =
+    '"<tool_call>\\n{\\"name\\": \\"find_toy\\", \\"arguments\\": {\\"toy\\": \\"" ("ball" | "kite") "\\"}}\\n</tool_call>"';
+  const grammar = `root ::= "Let me look." "\\n\\n" ${call} "\\n" ${call} "\\n"`;
+  const generation = qwen.chat(dog, { tools, responseFormat: { type: 'grammar', grammar }, seed: 4, maxTokens: 250 });
+  let text = '';
+  const calls: ToolCall[] = [];
+  for await (const chunk of generation) {
+    text += chunk.text;
+    calls.push(...(chunk.toolCalls ?? []));
+  }
+  const result = await generation.result;
+  expect(text).toBe('Let me look.');
+  expect(result).toMatchObject({ text, finishReason: 'stop', toolCalls: calls });
+  expect(calls).toHaveLength(2);
+  for (const { function: called } of calls) expect(called.arguments).toMatch(/^\{"toy":"(ball|kite)"\}$/);
+});
+
+test('a call that is asked for leaves no room for another form', async () => {
+  const responseFormat = { type: 'json_object' } as const;
+  const refused = await failure(qwen.chat(dog, { tools, toolChoice: 'required', responseFormat }).result);
+  expect(refused).toMatchObject({ code: 'bad-input', expected: 'auto or none, beside a responseFormat' });
+});
+
 test('a template of the other form', async () => {
   const llama = await loadWith(llamaTemplate);
   expect(llama.info.toolFormat).toBe('llama3');
   const { text } = await llama.applyChatTemplate(dog, { tools });
   expect(text).toContain('"name": "find_toy"');
+  const options = { tools, toolChoice: 'required', temperature: 0, maxTokens: 60 } as const;
+  const { toolCalls } = await llama.chat(dog, options).result;
+  expect(toolCalls!.map((call) => call.function.name)).toEqual(['find_toy']);
   await llama.dispose();
 });
 
