@@ -82,6 +82,7 @@ export default defineConfig({
       },
       {
         extends: true,
+        optimizeDeps: { include: ['ai', 'zod'] },
         test: {
           name: 'chromium',
           include: ['**/*.browser.test.ts'],
