@@ -11,6 +11,7 @@ import { build, createServer } from 'vite';
 import webpack from 'webpack';
 import { buildLibrary } from '../scripts/build-library.mjs';
 import { sizes } from '../scripts/size.mjs';
+import { linkPackages } from './link-packages';
 import { isolation, type StaticServer, serveStatic } from './static-server';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -47,6 +48,14 @@ function write(folder: string, files: Record<string, string>): string {
     writeFileSync(join(folder, name), text);
   }
   return folder;
+}
+
+function checkTypes(folder: string, file: string, ...more: string[]): void {
+  for (const resolution of ['bundler', 'nodenext']) {
+    const kind = ['--module', resolution === 'bundler' ? 'esnext' : 'nodenext', '--moduleResolution', resolution];
+    const flags = ['--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,dom,dom.iterable', '--types', ''];
+    execFileSync(join(root, 'node_modules/.bin/tsc'), [...flags, ...kind, ...more, file], { cwd: folder });
+  }
 }
 
 async function serve(folder: string, headers: Record<string, string> = isolation): Promise<StaticServer> {
@@ -101,9 +110,17 @@ test('is small: what a page loads stays below 150 kB', async () => {
 });
 
 test('can be imported on a server, where nothing of it runs', () => {
-  const script = "import { load } from 'sterna'; console.log(typeof load)";
+  const script = `import { load } from 'sterna'; import { sterna } from 'sterna/ai-sdk';
+    console.log(typeof load, sterna('owner/name').modelId)`;
   const args = ['--input-type=module', '--eval', script];
-  expect(execFileSync(process.execPath, args, { cwd: project, encoding: 'utf8' })).toBe('function\n');
+  expect(execFileSync(process.execPath, args, { cwd: project, encoding: 'utf8' })).toBe('function owner/name\n');
+});
+
+test('the AI SDK entry takes the library from the main one, and nothing of its own along', async () => {
+  const script = readFileSync(join(installed, 'dist/ai-sdk.js'), 'utf8');
+  expect([...script.matchAll(/\bfrom "([^"]+)"/g)].map(([, from]) => from)).toEqual(['./index.js']);
+  const { gzip } = (await sizes()).find(({ file }) => file === 'ai-sdk.js')!;
+  expect(gzip).toBeLessThan(5_000);
 });
 
 test('its types hold in a project of either resolution, and know the API', () => {
@@ -117,11 +134,24 @@ export const code = (error: unknown): string | undefined => (error instanceof St
 load('owner/name', { assets: { 'engine.js': '' } });
 `;
   write(project, { 'user.ts': user });
-  for (const resolution of ['bundler', 'nodenext']) {
-    const kind = ['--module', resolution === 'bundler' ? 'esnext' : 'nodenext', '--moduleResolution', resolution];
-    const flags = ['--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,dom,dom.iterable', '--types', ''];
-    execFileSync(join(root, 'node_modules/.bin/tsc'), [...flags, ...kind, 'user.ts'], { cwd: project });
-  }
+  checkTypes(project, 'user.ts');
+});
+
+test("its types fit the AI SDK's, where that is installed", () => {
+  const user = `
+import { streamText } from 'ai';
+import { sterna, type SternaProviderOptions } from 'sterna/ai-sdk';
+export const { textStream } = streamText({
+  model: sterna('owner/name', { contextLength: 2048, onProgress: ({ loaded }) => console.log(loaded) }),
+  prompt: 'Hi',
+  providerOptions: { sterna: { minP: 0.1 } satisfies SternaProviderOptions },
+});
+// @ts-expect-error no such setting
+sterna('owner/name', { mood: 'good' });
+`;
+  const app = write(join(project, 'ai-app'), { 'user.ts': user });
+  linkPackages(app, ['ai', '@ai-sdk/provider']);
+  checkTypes(app, 'user.ts', '--skipLibCheck');
 });
 
 test('chats in a Vite application, built', async ({ page }) => {

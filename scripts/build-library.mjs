@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const out = join(root, 'dist');
 
 /** What users import: `sterna` is index, `sterna/name` any other. */
-export const entries = { index: 'src/index.ts' };
+export const entries = { index: 'src/index.ts', 'ai-sdk': 'src/ai-sdk.ts' };
 const workers = ['engine.worker', 'kernel.worker'];
 const kernels = ['shared-relaxed', 'shared-baseline', 'single-relaxed', 'single-baseline'];
 
@@ -34,6 +34,12 @@ const assetUrls = (folder) => ({
   },
 });
 
+/** What other entries take from the main one stays an import of it. */
+const mainEntry = {
+  name: 'main-entry',
+  resolveId: { filter: { id: /^\.\/index$/ }, handler: () => ({ id: './index.js', external: 'relative' }) },
+};
+
 /** Of the hub client only the listing is used; these do something at import that keeps them from being dropped. */
 const unused = /@huggingface\/(blake3-jit|xetchunk-wasm)\//;
 
@@ -41,7 +47,7 @@ async function bundle(input, folder, minify) {
   const build = await rolldown({
     cwd: root,
     input,
-    plugins: [assetUrls(folder)],
+    plugins: [mainEntry, assetUrls(folder)],
     platform: 'browser',
     treeshake: { moduleSideEffects: [{ test: unused, sideEffects: false }] },
   });

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { binaries, scripts } from './build-library.mjs';
+import { binaries, entries, scripts } from './build-library.mjs';
 
 /**
  * Bytes of each file of the package that runs, and of those that an isolated page loads (the last one).
@@ -18,7 +18,8 @@ export async function sizes() {
     const bytes = readFileSync(path);
     rows.push({ file, raw: bytes.length, min: bytes.length, gzip: gzipSync(bytes).length });
   }
-  const loaded = rows.filter(({ file }) => !/single|baseline/.test(file));
+  const apart = Object.keys(entries).filter((name) => name !== 'index'); // entries of their own, on top of the main one
+  const loaded = rows.filter(({ file }) => !/single|baseline/.test(file) && !apart.includes(file.replace('.js', '')));
   const sum = (column) => loaded.reduce((total, row) => total + row[column], 0);
   return [...rows, { file: 'what an isolated page loads', raw: sum('raw'), min: sum('min'), gzip: sum('gzip') }];
 }

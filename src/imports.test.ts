@@ -51,6 +51,19 @@ describe('imports', () => {
     }
   });
 
+  it('lets other entries of the package know only the main one', () => {
+    const own = ['ai-sdk', 'ai-sdk-embedding', 'ai-sdk-language', 'ai-sdk-prompt', 'ai-sdk-settings', 'shared-model'];
+    for (const name of own) {
+      for (const other of valueImports(`src/${name}.ts`)) {
+        expect(
+          [...own, 'index'].map((each) => `src/${each}`),
+          `${name}: ${other}`,
+        ).toContain(other);
+      }
+    }
+    expect(valueImports('src/shared-model.ts')).toEqual(['src/index']);
+  });
+
   it('gives a kernel worker the forward pass and no more', () => {
     expect([...closure('workers/kernel.worker.ts')].sort()).toEqual(
       [
