@@ -5,7 +5,11 @@ const source = { url: '/models/tiny-stories-ternary/' }; // or 'microsoft/bitnet
 
 const find = <T extends Element>(selector: string) => document.querySelector<T>(selector)!;
 const [bar, status, form] = [find<HTMLProgressElement>('progress'), find('output'), find<HTMLFormElement>('form')];
-const [messages, stop] = [find('#messages'), find<HTMLButtonElement>('#stop')];
+const [messages, send, stop] = [
+  find('#messages'),
+  find<HTMLButtonElement>('form button'),
+  find<HTMLButtonElement>('#stop'),
+];
 
 const loading = load(source, {
   onProgress({ phase, loaded, total }) {
@@ -37,7 +41,7 @@ function paragraph(text: string): HTMLElement {
 form.onsubmit = async (event) => {
   event.preventDefault();
   const question = new FormData(form).get('question') as string;
-  form.querySelector('button')!.disabled = true;
+  send.disabled = true;
   stop.disabled = false;
   try {
     const model = await loading;
@@ -52,7 +56,7 @@ form.onsubmit = async (event) => {
   } catch (error) {
     status.textContent = String(error);
   }
-  form.querySelector('button')!.disabled = false;
+  send.disabled = false;
   stop.disabled = true;
 };
 stop.onclick = () => answer?.abort();
