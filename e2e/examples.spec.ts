@@ -12,22 +12,29 @@ import { isolation, type StaticServer, serveStatic } from './static-server';
 test.describe.configure({ timeout: 120_000 }); // builds
 
 const examples = fileURLToPath(new URL('../examples/', import.meta.url));
-const out = mkdtempSync(join(tmpdir(), 'sterna-examples-'));
+const work = mkdtempSync(join(tmpdir(), 'sterna-examples-'));
+const [library, out] = [join(work, 'library'), join(work, 'pages')]; // package.spec.ts may build dist/ meanwhile
 const answering = { timeout: 30_000 };
 let pages: StaticServer;
 let large: FakeOpenAI;
 
 test.beforeAll(async () => {
-  await buildLibrary();
-  const configFile = join(examples, 'vite.config.js');
-  await build({ root: examples, configFile, logLevel: 'error', build: { outDir: out, emptyOutDir: true } });
+  await buildLibrary(library);
+  const alias = { 'sterna/ai-sdk': join(library, 'ai-sdk.js'), sterna: join(library, 'index.js') };
+  await build({
+    root: examples,
+    configFile: join(examples, 'vite.config.js'),
+    logLevel: 'error',
+    resolve: { alias },
+    build: { outDir: out, emptyOutDir: true },
+  });
   pages = await serveStatic({ '/': out }, isolation);
   large = await serveOpenAI(['From ', 'the ', 'server.']);
 });
 test.afterAll(async () => {
   await pages?.close();
   await large?.close();
-  rmSync(out, { recursive: true, force: true });
+  rmSync(work, { recursive: true, force: true });
 });
 
 async function open(page: Page, example: string): Promise<void> {

@@ -8,7 +8,6 @@ import { rolldown } from 'rolldown';
 import { buildWasm } from './build-wasm.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const out = join(root, 'dist');
 
 /** What users import: `sterna` is index, `sterna/name` any other. */
 export const entries = { index: 'src/index.ts', 'ai-sdk': 'src/ai-sdk.ts' };
@@ -96,7 +95,7 @@ function licences(moduleIds) {
 }
 
 /** Declarations of what the entries reach, with the file endings that Node's resolution asks for. */
-function types() {
+function types(out) {
   const all = join(out, 'all-types');
   const options = ['--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', all, '--rootDir', root];
   const { status, stdout } = spawnSync('npx', ['tsc', '-p', 'scripts/tsconfig.library.json', ...options], {
@@ -124,7 +123,8 @@ function types() {
   rmSync(all, { recursive: true });
 }
 
-export async function buildLibrary() {
+/** @param {string} out a folder, which is made anew */
+export async function buildLibrary(out = join(root, 'dist')) {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(join(out, 'assets'), { recursive: true });
   const files = await scripts();
@@ -134,7 +134,7 @@ export async function buildLibrary() {
     join(out, 'licences.txt'),
     licences(files.flatMap(({ moduleIds }) => moduleIds)).join(`\n${'-'.repeat(78)}\n\n`),
   );
-  types();
+  types(out);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await buildLibrary();
