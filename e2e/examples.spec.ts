@@ -61,6 +61,16 @@ test('chat: an answer streams in, the next one knows of it, and can be stopped',
   await expect(send).toBeEnabled();
 });
 
+test('structured: an object of the schema, shown as it comes', async ({ page }) => {
+  await open(page, 'structured');
+  await page.getByRole('button', { name: 'Make one' }).click(answering);
+  await expect(page.locator('output')).toHaveText('finishReason: stop', answering);
+  const pet = JSON.parse((await page.locator('pre').textContent()) ?? '');
+  expect(['dog', 'cat', 'bird']).toContain(pet.kind);
+  await expect(page.locator('dt')).toHaveText(['kind', 'name', 'age', 'likes']);
+  await expect(page.locator('dd').nth(2)).toHaveText(String(pet.age));
+});
+
 test('ai-sdk: the page answers; the large model does when the visitor asks for it', async ({ page }) => {
   await open(page, 'ai-sdk');
   await page.getByLabel('Server').fill(large.baseURL);

@@ -1,9 +1,9 @@
 /** The settings of an AI SDK call as options of an answer, and warnings of those that do nothing. */
 import type { LanguageModelV3CallOptions, LanguageModelV3ToolChoice, SharedV3Warning } from '@ai-sdk/provider';
-import type { ChatOptions, Model, ToolChoice } from './index';
+import type { ChatOptions, Model, ResponseFormat, ToolChoice } from './index';
 
 /** Settings that the AI SDK has no name for: `providerOptions: { sterna: {...} }`. */
-const own = ['minP', 'repetitionPenalty', 'logitBias', 'ignoreEos', 'draft'] as const;
+const own = ['minP', 'repetitionPenalty', 'logitBias', 'ignoreEos', 'draft', 'responseFormat'] as const;
 export type OwnSettings = Pick<ChatOptions, (typeof own)[number]>;
 
 const choices = { auto: 'auto', none: 'none', required: 'required' } as const;
@@ -32,6 +32,13 @@ function toTools(
   return { tools: wanted, ...(toolChoice && { toolChoice: toChoice(toolChoice) }) };
 }
 
+/** JSON that the AI SDK asks for; a regex or a grammar comes in `providerOptions.sterna.responseFormat`. */
+function toFormat({ responseFormat }: LanguageModelV3CallOptions): ResponseFormat | undefined {
+  if (responseFormat?.type !== 'json') return undefined;
+  const { schema } = responseFormat;
+  return schema ? { type: 'json_schema', schema } : { type: 'json_object' };
+}
+
 /**
  * @param model the one that answers: whether there can be tools depends on its chat template
  */
@@ -47,7 +54,6 @@ export function toOptions(
   for (const name of Object.keys(sterna)) {
     if (!own.includes(name as (typeof own)[number])) warn(`providerOptions.sterna.${name}`, `known: ${own.join(', ')}`);
   }
-  if (call.responseFormat?.type === 'json') warn('responseFormat', 'JSON cannot be enforced');
   const all: ChatOptions = {
     maxTokens: call.maxOutputTokens,
     temperature: call.temperature,
@@ -58,7 +64,8 @@ export function toOptions(
     stop: call.stopSequences,
     seed: call.seed,
     ...toTools(call, info, warn),
-    ...Object.fromEntries(own.map((name) => [name, sterna[name]])),
+    responseFormat: toFormat(call),
+    ...Object.fromEntries(own.flatMap((name) => (sterna[name] === undefined ? [] : [[name, sterna[name]]]))),
   };
   const options = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
   return { options, warnings };

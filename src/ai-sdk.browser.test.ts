@@ -1,6 +1,7 @@
 /** Sterna under the AI SDK itself: the embedded model through streamText, generateText and embedMany. */
-import { createProviderRegistry, embedMany, generateText, jsonSchema, streamText, tool } from 'ai';
+import { createProviderRegistry, embedMany, generateText, jsonSchema, Output, streamText, tool } from 'ai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
 import { tinyStories } from '../e2e/reading';
 import { qwenTemplate } from '../e2e/tool-templates';
 import { sterna } from './ai-sdk';
@@ -142,6 +143,29 @@ test('a load that nobody waits for any more is aborted, and begins anew with the
   await lazy.dispose();
   expect((await generateText({ model: lazy, prompt, ...greedy })).text).toBe(expected);
   await lazy.dispose();
+});
+
+test('objects of a schema, whole and as they come; a pattern of our own', async () => {
+  const schema = z.object({
+    name: z.string().max(20),
+    kind: z.enum(['dog', 'cat']),
+    age: z.number().int().min(0).max(30),
+  });
+  const output = Output.object({ schema });
+  const call = { model: sterna(model), prompt, output, seed: 5, temperature: 1, maxOutputTokens: 120 };
+  const whole = await generateText(call);
+  expect(whole.warnings).toEqual([]);
+  expect(schema.parse(whole.output)).toEqual(whole.output);
+  const parts: unknown[] = [];
+  const stream = streamText(call);
+  for await (const part of stream.partialOutputStream) parts.push(part);
+  expect(parts.length).toBeGreaterThan(1);
+  expect(await stream.output).toEqual(whole.output);
+  const free = await generateText({ ...call, output: Output.json() });
+  expect(free.output).toBeTypeOf('object');
+  const providerOptions = { sterna: { responseFormat: { type: 'regex', pattern: '(red|green) dog' } } };
+  const { text } = await generateText({ model: sterna(model), prompt, providerOptions });
+  expect(text).toMatch(/^(red|green) dog$/);
 });
 
 test('embeddings', async () => {
