@@ -25,7 +25,8 @@ export function ensureDependencies() {
   const installed = `${root}node_modules/.package-lock.json`;
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(`${root}package-lock.json`).mtimeMs) return;
   say('installing dependencies (npm ci)');
-  must('npm ci', run('npm', ['ci', '--no-audit', '--no-fund']));
+  const install = () => run('npm', ['ci', '--no-audit', '--no-fund']);
+  must('npm ci', install() || install()); // a connection that breaks once is no reason to give up
 }
 
 /** Compiles the kernels if their sources are newer than what is built. */
