@@ -78,7 +78,13 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'node', include: ['**/*.test.ts'], exclude: ['**/*.browser.test.ts', '**/node_modules/**'] },
+        test: {
+          name: 'node',
+          include: ['**/*.test.ts'],
+          exclude: ['**/*.browser.test.ts', '**/node_modules/**'],
+          testTimeout: 180_000, // the machine may be busy
+          hookTimeout: 180_000,
+        },
       },
       {
         extends: true,
@@ -86,7 +92,8 @@ export default defineConfig({
         test: {
           name: 'chromium',
           include: ['**/*.browser.test.ts'],
-          testTimeout: 180_000, // the machine may be busy
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
           browser: {
             enabled: true,
             headless: true,
