@@ -104,11 +104,11 @@ test('is what publint asks for, and brings nothing else along', async () => {
   }
 });
 
-test('is small: what a page loads stays below 150 kB', async () => {
+test('is small: what a page loads stays below 160 kB', async () => {
   const { file, gzip } = (await sizes()).at(-1)!;
   expect(file).toMatch(/isolated page/);
   expect(gzip).toBeGreaterThan(50_000);
-  expect(gzip).toBeLessThan(150_000);
+  expect(gzip).toBeLessThan(160_000);
 });
 
 test('can be imported on a server, where nothing of it runs', () => {
