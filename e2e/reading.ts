@@ -138,3 +138,16 @@ export function referenceModel(files: ModelFiles): ReferenceModel {
   });
   return { config, embedding: tensors.bf16('model.embed_tokens.weight'), layers, finalNorm: gain('model.norm') };
 }
+
+/** The files of the embedded model with another chat template, as a visitor picks them. */
+export async function filesWithTemplate(template: string): Promise<File[]> {
+  const names = [
+    'config.json',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ];
+  const files = names.map(async (name) => new File([await (await fetch(`${tinyStories}${name}`)).blob()], name));
+  return [...(await Promise.all(files)), new File([template], 'chat_template.jinja')];
+}

@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** What users import: `sterna` is index, `sterna/name` any other. */
 export const entries = { index: 'src/index.ts', 'ai-sdk': 'src/ai-sdk.ts' };
-const workers = ['engine.worker', 'kernel.worker'];
+const workers = ['engine.worker', 'kernel.worker', 'formats'];
 const kernels = ['shared-relaxed', 'shared-baseline', 'single-relaxed', 'single-baseline'];
 
 /**

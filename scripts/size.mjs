@@ -19,7 +19,9 @@ export async function sizes() {
     rows.push({ file, raw: bytes.length, min: bytes.length, gzip: gzipSync(bytes).length });
   }
   const apart = Object.keys(entries).filter((name) => name !== 'index'); // entries of their own, on top of the main one
-  const loaded = rows.filter(({ file }) => !/single|baseline/.test(file) && !apart.includes(file.replace('.js', '')));
+  const loaded = rows.filter(
+    ({ file }) => !/single|baseline|formats/.test(file) && !apart.includes(file.replace('.js', '')),
+  );
   const sum = (column) => loaded.reduce((total, row) => total + row[column], 0);
   return [...rows, { file: 'what an isolated page loads', raw: sum('raw'), min: sum('min'), gzip: sum('gzip') }];
 }

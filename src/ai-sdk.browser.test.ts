@@ -2,7 +2,7 @@
 import { createProviderRegistry, embedMany, generateText, jsonSchema, Output, streamText, tool } from 'ai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { tinyStories } from '../e2e/reading';
+import { filesWithTemplate, tinyStories } from '../e2e/reading';
 import { qwenTemplate } from '../e2e/tool-templates';
 import { sterna } from './ai-sdk';
 import { load, type Model, type Phase, SternaError } from './index';
@@ -200,16 +200,7 @@ test('a template without tools: the call goes on, and says so', async () => {
 });
 
 test('a template with tools is told of them', async () => {
-  const names = [
-    'config.json',
-    'generation_config.json',
-    'model.safetensors',
-    'tokenizer.json',
-    'tokenizer_config.json',
-  ];
-  const files = names.map(async (name) => new File([await (await fetch(`${tinyStories}${name}`)).blob()], name));
-  const template = new File([qwenTemplate], 'chat_template.jinja');
-  const knowing = await load([...(await Promise.all(files)), template], { cache: false, ...settings });
+  const knowing = await load(await filesWithTemplate(qwenTemplate), { cache: false, ...settings });
   const { usage, warnings } = await generateText({ model: sterna(knowing), prompt, ...greedy, tools: { toy } });
   expect(warnings).toEqual([]);
   const wanted = { type: 'function' as const, function: { name: 'toy', description: 'Finds a toy.', parameters: {} } };

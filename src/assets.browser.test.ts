@@ -1,4 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
+import { tinyStories } from '../e2e/reading';
 import { type AssetUrls, locateAssets } from './assets';
 import { type ErrorRecord, SternaError } from './errors';
 import { features } from './features';
@@ -12,6 +13,7 @@ const names = [
   'kernel.worker.js',
   'shared-relaxed.wasm',
   'shared-baseline.wasm',
+  'formats.js',
   'single-relaxed.wasm',
   'single-baseline.wasm',
 ];
@@ -66,6 +68,18 @@ test('assets that are not there: an error that names the file', async () => {
     code: 'worker',
     file: `${location.origin}/nowhere/engine.worker.js`,
   });
+});
+
+test('formats that are not there: an error with the first answer that has one, and the next answer is as ever', async () => {
+  const model = await load({ url: tinyStories }, { assets: { 'formats.js': '/nowhere/formats.js' } });
+  const messages = [{ role: 'user', content: 'Hello' }];
+  const formatted = model.chat(messages, { responseFormat: { type: 'json_object' } });
+  await expect(formatted.result).rejects.toMatchObject({
+    code: 'download',
+    file: `${location.origin}/nowhere/formats.js`,
+  });
+  expect((await model.chat(messages, { maxTokens: 3 }).result).tokens).toHaveLength(3);
+  await model.dispose();
 });
 
 test('a browser that starts no workers: an error, not silence', async () => {

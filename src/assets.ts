@@ -1,5 +1,6 @@
 /** The files beside the library: worker scripts and kernel binaries, and where they are. */
 import engineWorker from '../workers/engine.worker?worker&url';
+import formats from '../workers/formats?worker&url';
 import kernelWorker from '../workers/kernel.worker?worker&url';
 import { SternaError } from './errors';
 import { kernelUrls } from './kernels';
@@ -10,11 +11,12 @@ export type Assets = Record<AssetName, string>;
 const defaults = {
   'engine.worker.js': engineWorker,
   'kernel.worker.js': kernelWorker,
+  'formats.js': formats,
   ...kernelUrls,
 };
 
 /**
- * A file of the package's folder `dist/assets`: `engine.worker.js`, `kernel.worker.js`, or a kernel binary such as
+ * A file of the package's folder `dist/assets`: `engine.worker.js`, `kernel.worker.js`, `formats.js` (for `responseFormat`), or a kernel binary such as
  * `shared-relaxed.wasm`.
  */
 export type AssetName = keyof typeof defaults;

@@ -16,7 +16,7 @@ import { type LoadedModel, loadModel } from './loader';
 import { ABORT, REQUEST } from './memory';
 import type { Spawn } from './pool';
 import type { Conversation, EngineApi, GenerateMessage, Prompt, Reply } from './protocol';
-import { createFormats, type Formats } from './response-format';
+import type { createFormats, Formats } from './response-format';
 import { checkRoles } from './roles';
 import { evaluate, perplexity, type ScoreContext } from './score';
 import { extendSession, keepSession, restoreSession, type SessionContext, sessionPrompt } from './session-calls';
@@ -35,8 +35,8 @@ async function reply<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
   }
 }
 
-/** The engine's calls, to be exposed by its worker. `spawn` starts a kernel worker. */
-export function createEngine(spawn: Spawn): EngineApi {
+/** The engine's calls, to be exposed by its worker. `spawn` starts a kernel worker, `loadFormats` brings what formats need. */
+export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof createFormats>): EngineApi {
   const yieldToMessages = createYield();
   let slots: Slot[] = [];
   const costs = createPassCosts();
@@ -197,7 +197,7 @@ export function createEngine(spawn: Spawn): EngineApi {
           const page = processed ? { tell, port, shared: loadedModel.shared } : undefined;
           const format = complete.responseFormat;
           if (format.type !== 'text')
-            formats ??= createFormats(pool.plan.config.vocab, tokenizerOf(loadedModel), stopTokens);
+            formats ??= (await loadFormats())(pool.plan.config.vocab, tokenizerOf(loadedModel), stopTokens);
           const formatStage = formats?.stagesOf(format, complete.ignoreEos);
           const stages = stagesOf(complete, pool.plan.config.vocab, ids, page, formatStage);
           const result = await generate(context, ids, complete, tell, stages);

@@ -72,8 +72,9 @@ export class SternaError extends Error {
 
 /** Any thrown value as a record that survives structured cloning. */
 export function toRecord(error: unknown): ErrorRecord {
-  if (error instanceof SternaError) {
-    const { code, message, file, got, expected } = error;
+  // a script that is loaded later has a class of its own
+  if (error instanceof SternaError || (error instanceof Error && error.name === 'SternaError')) {
+    const { code, message, file, got, expected } = error as SternaError;
     return { code, message, file, got, expected };
   }
   if (error instanceof Error && error.name === 'AbortError') return { code: 'aborted', message: error.message };

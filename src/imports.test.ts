@@ -38,7 +38,7 @@ function closure(file: string, seen = new Set<string>()): Set<string> {
 
 describe('imports', () => {
   it('finds what is imported', () => {
-    expect(valueImports('workers/engine.worker.ts')).toEqual(['src/engine', 'src/kernels']);
+    expect(valueImports('workers/engine.worker.ts')).toEqual(['src/engine', 'src/kernels', 'src/lazy-formats']);
     expect(valueImports('src/forward.ts')).toContain('src/bitlinear');
     expect(valueImports('src/protocol.ts')).toEqual([]);
   });

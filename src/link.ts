@@ -13,9 +13,9 @@ export const nextRequest = (): number => ++lastRequest;
 
 /** The engine worker of one model, with an end to calls that nobody will answer any more. */
 export function startEngine(assets: Assets) {
-  const { 'engine.worker.js': engineUrl, 'kernel.worker.js': kernelUrl, ...kernels } = assets;
+  const { 'engine.worker.js': engineUrl, 'kernel.worker.js': kernelUrl, 'formats.js': formats, ...kernels } = assets;
   const worker = startWorker(engineUrl);
-  worker.postMessage({ kernels } satisfies LocateRequest);
+  worker.postMessage({ kernels, formats } satisfies LocateRequest);
   const api: EngineApi = wrap<EngineApi>(worker); // the package's types name no dependency
   let memory: Int32Array | undefined;
   let ended: SternaError | undefined;

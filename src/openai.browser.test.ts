@@ -1,7 +1,7 @@
 /** `model.openai` with the embedded model: what code written for a server expects of the client of `openai`, and what is refused. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as code from '../e2e/openai-code';
-import { tinyStories } from '../e2e/reading';
+import { filesWithTemplate } from '../e2e/reading';
 import { qwenTemplate } from '../e2e/tool-templates';
 import type { SternaError } from './errors';
 import { load, type Model } from './model';
@@ -16,16 +16,7 @@ const failure = (promise: Promise<unknown>): Promise<SternaError> =>
 let model: Model;
 let client: code.Client;
 beforeAll(async () => {
-  const names = [
-    'config.json',
-    'generation_config.json',
-    'model.safetensors',
-    'tokenizer.json',
-    'tokenizer_config.json',
-  ];
-  const files = names.map(async (name) => new File([await (await fetch(`${tinyStories}${name}`)).blob()], name));
-  const template = new File([qwenTemplate], 'chat_template.jinja');
-  model = await load([...(await Promise.all(files)), template], { cache: false, threads: 2, sequences: 2 });
+  model = await load(await filesWithTemplate(qwenTemplate), { cache: false, threads: 2, sequences: 2 });
   client = model.openai;
 });
 afterAll(() => model.dispose());

@@ -154,7 +154,9 @@ export interface SpawnReply {
   message: KernelWorkerMessage;
 }
 
-/** The page's first message to the engine worker: where the kernel binaries are. */
+/** The page's first message to the engine worker: where the files are that it loads. */
 export interface LocateRequest {
+  /** The script with the formats of answers. */
+  formats: string;
   kernels: Record<`${'shared' | 'single'}-${'relaxed' | 'baseline'}.wasm`, string>;
 }

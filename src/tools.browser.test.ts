@@ -1,6 +1,6 @@
 /** Tools through the public API: the embedded model under a chat template that knows them. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { tinyStories } from '../e2e/reading';
+import { filesWithTemplate, tinyStories } from '../e2e/reading';
 import { llamaTemplate, qwenTemplate } from '../e2e/tool-templates';
 import type { SternaError } from './errors';
 import type { Message, Tool, ToolCall, ToolChoice } from './generate-types';
@@ -30,16 +30,7 @@ const failure = (promise: Promise<unknown>): Promise<SternaError> =>
 
 /** The embedded model with another chat template. */
 async function loadWith(template: string): Promise<Model> {
-  const names = [
-    'config.json',
-    'generation_config.json',
-    'model.safetensors',
-    'tokenizer.json',
-    'tokenizer_config.json',
-  ];
-  const files = names.map(async (name) => new File([await (await fetch(`${tinyStories}${name}`)).blob()], name));
-  const own = new File([template], 'chat_template.jinja');
-  return load([...(await Promise.all(files)), own], { cache: false, threads: 2, sequences: 2 });
+  return load(await filesWithTemplate(template), { cache: false, threads: 2, sequences: 2 });
 }
 
 let qwen: Model;

@@ -2,6 +2,7 @@
 import { expose } from 'comlink';
 import { createEngine } from '../src/engine';
 import { locateKernels } from '../src/kernels';
+import { lazyFormats } from '../src/lazy-formats';
 import type { Spawn } from '../src/pool';
 import type { LocateRequest, SpawnReply, SpawnRequest } from '../src/protocol';
 
@@ -13,8 +14,11 @@ const spawn: Spawn = (start, onMessage) => {
   self.postMessage({ spawn: start } satisfies SpawnRequest);
 };
 
+let formatsUrl = '';
+
 // the page's first message
 self.addEventListener('message', ({ data }: MessageEvent<Partial<LocateRequest>>) => {
   if (data.kernels) locateKernels(data.kernels);
+  if (data.formats) formatsUrl = data.formats;
 });
-expose(createEngine(spawn));
+expose(createEngine(spawn, () => lazyFormats(formatsUrl)));
