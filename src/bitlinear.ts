@@ -1,7 +1,7 @@
 /**
  * BitLinear: quantise rows of activations, then multiply them with ternary matrices, whose rows are shared out.
  * Up to `plan.smallRows` rows every thread quantises all rows into its own scratch (no barrier) and takes the GEMV, row
- * by row (dot16: up to four at once); above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes
+ * by row (dot16: four at once); above that, rows are shared out, the codes lie in shared buffers, and the table GEMM takes
  * 16 rows at a time.
  * Both give the same integers, and the same float32 afterwards.
  */

@@ -31,16 +31,16 @@ const edited = (gap: number): number[] => story.map((token, i) => (i % gap === g
 
 describe('the policy', () => {
   it('drafts where a text is copied, and gains what the costs allow', () => {
-    const copy = play(story, story, measured, createPassCosts());
+    const copy = play(story, story, measured, createPassCosts('dot32'));
     expect(copy.most).toBe(16);
     expect(copy.accepted / copy.drafted).toBeGreaterThan(0.95);
     expect(copy.share).toBeLessThan(0.62); // 16 tokens in 8 passes are 0.5
-    expect(play(edited(40), story, measured, createPassCosts()).share).toBeLessThan(0.8);
+    expect(play(edited(40), story, measured, createPassCosts('dot32')).share).toBeLessThan(0.8);
   });
 
   it('drafts nothing where nothing is repeated', () => {
     const free = Array.from({ length: 600 }, () => Math.floor(random() * 4000));
-    expect(play(free, story, measured, createPassCosts())).toMatchObject({ drafted: 0, share: 1 });
+    expect(play(free, story, measured, createPassCosts('dot32'))).toMatchObject({ drafted: 0, share: 1 });
   });
 
   it('stays within its allowance where runs tempt it and fail', () => {
@@ -52,7 +52,7 @@ describe('the policy', () => {
       [40, (rows: number) => 10 * rows],
       [40, (rows: number) => 30 * rows],
     ] as const) {
-      const costs = createPassCosts();
+      const costs = createPassCosts('dot32');
       for (let answer = 0; answer < 5; answer++) {
         const { share } = play(edited(gap), story, costly, costs);
         expect(share, `a changed word in ${gap}, answer ${answer}`).toBeLessThan(1.02);
@@ -62,18 +62,18 @@ describe('the policy', () => {
 
   it('learns what passes cost on this machine', () => {
     // memory-bound: more rows cost little
-    const wide = play(edited(12), story, (rows) => 10 + rows, createPassCosts());
+    const wide = play(edited(12), story, (rows) => 10 + rows, createPassCosts('dot32'));
     expect(wide.share).toBeLessThan(0.65);
-    const costs = createPassCosts();
+    const costs = createPassCosts('dot32');
     play(story, story, (rows) => 12 * rows, costs);
     expect(costs.single.value).toBeCloseTo(12);
     expect(play(story, story, (rows) => 12 * rows, costs).drafted).toBeLessThan(100);
   });
 
   it('drafts at every match when it is told to, and never more than there is room for', () => {
-    const always = play(edited(6), story, measured, createPassCosts(), true);
+    const always = play(edited(6), story, measured, createPassCosts('dot32'), true);
     expect(always.drafted).toBeGreaterThan(600);
-    const drafter = createDrafter([1, 2, 3, 1, 2], createPassCosts(), true, 4);
+    const drafter = createDrafter([1, 2, 3, 1, 2], createPassCosts('dot32'), true, 4);
     expect(drafter.draft(9)).toEqual([3, 1, 2]);
     expect(drafter.draft(2)).toEqual([3, 1]);
     expect(drafter.draft(0)).toEqual([]);

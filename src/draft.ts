@@ -7,13 +7,18 @@
  * that were not checked too: the tokens tell whether they were right.
  */
 import { createLookup, LONGEST, type Match } from './lookup';
+import type { KernelName } from './memory';
 
-/** Rows of a pass that checks a draft: the last token and the guesses. The GEMM takes 16 rows at a time. */
+/** Rows of a pass that checks a draft: the last token and the guesses. dot16 takes 4 rows at a time, the GEMM 16. */
 const ROWS = [2, 4, 8, 16];
 /** Guesses at every match, where they are always wanted. */
 const ALWAYS = 7;
-/** What such a pass costs, in passes of one row, as long as it was not measured. */
-const FIRST_RATIOS = [1.8, 3.5, 4.5, 8];
+/** What such a pass costs, in passes of one row, as long as it was not measured; `dot16` takes several rows at once. */
+const FIRST_RATIOS: Record<KernelName, number[]> = {
+  dot16: [1.4, 2.3, 4.7, 8],
+  dot32: [1.8, 3.5, 4.5, 8],
+  lut8: [1.8, 3.5, 4.5, 8],
+};
 /** A draft must promise this many times the speed. */
 const GAIN = 1.05;
 /** Passes of one row that are measured before the first draft. */
@@ -41,11 +46,14 @@ export interface PassCosts {
   single: Average;
   /** Times of passes of ROWS rows over that of one; what is supposed counts as one measurement. */
   ratios: Average[];
+  /** What they are supposed to be. */
+  first: number[];
 }
 
-export const createPassCosts = (): PassCosts => ({
+export const createPassCosts = (kernel: KernelName): PassCosts => ({
   single: { value: 0, count: 0 },
-  ratios: FIRST_RATIOS.map((value) => ({ value, count: 1 })),
+  ratios: FIRST_RATIOS[kernel].map((value) => ({ value, count: 1 })),
+  first: FIRST_RATIOS[kernel],
 });
 
 /** Chances that a guess is right, by the logarithm of the run's length, where a copy goes on and elsewhere. */
@@ -73,7 +81,7 @@ export function createDrafter(prompt: number[], costs: PassCosts, always: boolea
   let match = lookup.find();
   const chances = { elsewhere: [...FIRST_CHANCES.elsewhere], resumed: [...FIRST_CHANCES.resumed] };
   // what was too slow once gets another try
-  for (const [i, ratio] of costs.ratios.entries()) ratio.value = 0.9 * ratio.value + 0.1 * FIRST_RATIOS[i]!;
+  for (const [i, ratio] of costs.ratios.entries()) ratio.value = 0.9 * ratio.value + 0.1 * costs.first[i]!;
   let drafted = 0;
   let accepted = 0;
   /** What drafts have gained, in passes of one row: those that were checked, and before, those on paper. */

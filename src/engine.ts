@@ -7,7 +7,7 @@
 import { transfer } from 'comlink';
 import { measureBandwidth } from './bandwidth';
 import { encodeChat } from './chat-template';
-import { createPassCosts } from './draft';
+import { createPassCosts, type PassCosts } from './draft';
 import { checkEmbedSettings, embedAll } from './embed';
 import { SternaError, toRecord } from './errors';
 import { checkTokens, generate } from './generate';
@@ -39,7 +39,7 @@ async function reply<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
 export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof createFormats>): EngineApi {
   const yieldToMessages = createYield();
   let slots: Slot[] = [];
-  const costs = createPassCosts();
+  let costs: PassCosts;
   let formats: Formats | undefined; // made with the first answer that has one
   let model: LoadedModel | undefined;
   /** Loading or inspecting. */
@@ -156,6 +156,7 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
       reply(async () => {
         model = await abortable(id, 'loading', (signal) => loadModel(request, onProgress, spawn, signal));
         slots = createSlots(model.info.sequences);
+        costs = createPassCosts(model.pool.plan.kernel);
         return { info: model.info, memory: model.shared ? model.memory : undefined };
       }),
     tokenize: (text, options) => reply(() => tokenizerOf(loaded()).encode(text, options)),

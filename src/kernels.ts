@@ -9,7 +9,7 @@ import sharedRelaxed from './generated/shared-relaxed.wasm?url&no-inline';
 import singleBaseline from './generated/single-baseline.wasm?url&no-inline';
 import singleRelaxed from './generated/single-relaxed.wasm?url&no-inline';
 import { boundsRight, gemv, gemvAnswersRight, headAnswersRight, lcg, TRIAL } from './known-answers';
-import { CODES_STRIDE, type KernelName } from './memory';
+import { CODES_COPY, type KernelName } from './memory';
 
 /** The exports of every build (types come from the compiler). */
 export type Kernels = Omit<Awaited<ReturnType<typeof Instantiate>>, 'memory'>;
@@ -89,7 +89,7 @@ const TRIAL_COLS = 2560;
 function measure(k: Kernels, memory: WebAssembly.Memory, candidates: KernelName[]): Map<KernelName, number> {
   const random = lcg(11);
   const matrix = new Uint8Array(memory.buffer, TRIAL.matrix, (TRIAL_ROWS * TRIAL_COLS) / 4);
-  const codes = new Int8Array(memory.buffer, TRIAL.codes, CODES_STRIDE);
+  const codes = new Int8Array(memory.buffer, TRIAL.codes, 2 * CODES_COPY);
   for (let i = 0; i < matrix.length; i++) matrix[i] = random() & 0xaa; // codes 0 and 2
   for (let i = 0; i < codes.length; i++) codes[i] = (random() % 255) - 127;
   const best = new Map(candidates.map((kernel) => [kernel, 0]));

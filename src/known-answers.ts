@@ -3,7 +3,7 @@
  * dot product and doubles it.
  */
 import type { Kernels } from './kernels';
-import { CODES_STRIDE, type KernelName, SCREEN_GROUP } from './memory';
+import { CODES_COPY, type KernelName, SCREEN_GROUP } from './memory';
 
 // The trial memory: everything the tests and the micro-benchmark need, at fixed places.
 export const TRIAL = {
@@ -76,7 +76,7 @@ export function gemvAnswersRight(k: Kernels, memory: WebAssembly.Memory, kernel:
     for (let c = 0; c < cols; c++) {
       const code = activation(c, random);
       i8[TRIAL.codes + c] = code;
-      i8[TRIAL.codes + CODES_STRIDE / 2 + c] = code;
+      i8[TRIAL.codes + CODES_COPY + c] = code;
       sum += code;
     }
     f32[TRIAL.record / 4 + 1] = 1;

@@ -248,7 +248,7 @@ describe.each([true, false])('engine and page with memory shared: %j', (shared) 
         memory,
         slots: createSlots(1),
         owner: 0,
-        costs: createPassCosts(),
+        costs: createPassCosts(pool.plan.kernel),
         tokenizer: undefined,
         stopTokens: new Set<number>(),
       };

@@ -142,7 +142,7 @@ function working(plan: MemoryPlan): Region[] {
     ['logits', plan.logits, plan.logitRows * head.paddedVocab * 4],
     ['weights', plan.weights, head.paddedVocab * 4],
     ...plan.perThread.flatMap((own, rank): Region[] => [
-      [`codes of ${rank}`, own.codes, smallRows * 32768],
+      [`codes of ${rank}`, own.codes, smallRows * (32768 + 576)],
       [`records of ${rank}`, own.records, smallRows * plan.recordBytes],
       [`normed of ${rank}`, own.normed, widest * 4],
       [`scores of ${rank}`, own.scores, 8 * (heads / kvHeads) * 1028 + plan.headDim * 16],

@@ -163,8 +163,10 @@ export const LOGITS_FROM = 452; // i32: logits are wanted of rows logitsFrom..ro
 export const BEST = 456; // i32: how many of the best logits of a row are wanted; the others may be -Infinity. 0: all are
 const FIRST_FREE = 1024;
 
-/** Bytes between two rows of codes in thread scratch: two copies of at most 16384 columns (wasm/gemv.ts, CODES_COPY). */
-export const CODES_STRIDE = 32768;
+/** Bytes to the second copy of a row of codes in thread scratch, of at most 16384 columns (as in wasm/gemv.ts). */
+export const CODES_COPY = 16384;
+/** Bytes between two rows of them: 576 more than both copies take, so that rows do not share the sets of a cache. */
+export const CODES_STRIDE = 2 * CODES_COPY + 576;
 /** Bytes of a cached element. */
 export const CACHE_BYTES = { bf16: 2, f32: 4, int8: 1 } as const;
 export type CacheKind = keyof typeof CACHE_BYTES;
@@ -324,7 +326,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions): MemoryPla
   const partialBytes = pad(queriesPerKey * 8, 16) + queriesPerKey * headDim * 4;
   const widestCols = Math.max(...matrices.map((m) => m.paddedCols));
   const recordBytes = group ? pad((widestCols / group) * 8, 16) : 16;
-  const smallRows = Math.min(maxRows, kernel === 'lut8' ? 2 : 4);
+  const smallRows = Math.min(maxRows, kernel === 'lut8' ? 2 : kernel === 'dot16' && !group ? 8 : 4);
   const gemm = maxRows > smallRows;
   const runRows = Math.min(RUN_ROWS, maxRows);
   const mostRows = Math.min(SEGMENT_ROWS, Math.max(...matrices.map((m) => m.paddedRows)));

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { inPasses, openMachine, relativeError, type TestMachine } from '../e2e/machine';
 import { fetchModel, hfPacked, type ModelFiles, readFixture, type Tensors } from '../e2e/reading';
 import { bitLinear, prepare, quantisedRows } from './bitlinear';
-import { CODES_STRIDE, type LayerPlan, type Matrix, ROWS, type TableHead } from './memory';
+import { CODES_COPY, type LayerPlan, type Matrix, ROWS, type TableHead } from './memory';
 import { createShare } from './share';
 
 type Machine = Parameters<typeof bitLinear>[0];
@@ -164,7 +164,7 @@ describe.each(['dot32', 'dot16', 'lut8'] as const)('modules, %s', (kernel) => {
 /** Puts golden codes in the place of the engine's, with their sum. */
 function substitute(memory: WebAssembly.Memory, at: number, copy: boolean, record: number, golden: Int8Array): void {
   new Int8Array(memory.buffer, at, golden.length).set(golden);
-  if (copy) new Int8Array(memory.buffer, at + CODES_STRIDE / 2, golden.length).set(golden);
+  if (copy) new Int8Array(memory.buffer, at + CODES_COPY, golden.length).set(golden);
   new Int32Array(memory.buffer, record + 8, 1)[0] = golden.reduce((sum, code) => sum + code, 0);
 }
 

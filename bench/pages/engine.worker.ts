@@ -1,6 +1,6 @@
 /** The bench's engine: a model loaded as the product loads it, and passes that are timed below the public API. */
 import { expose } from 'comlink';
-import { createPassCosts } from '../../src/draft';
+import { createPassCosts, type PassCosts } from '../../src/draft';
 import { type GenerateContext, generate } from '../../src/generate';
 import type { GenerateSettings } from '../../src/generate-types';
 import { compileKernels } from '../../src/kernels';
@@ -33,7 +33,7 @@ let model: LoadedModel;
 let module: WebAssembly.Module;
 let prototype: WebAssembly.Module | undefined;
 let pool: BenchPool;
-const costs = createPassCosts();
+let costs: PassCosts;
 
 const median = (numbers: number[]): number => numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
 
@@ -79,6 +79,7 @@ const host = {
     const spawn: Spawn = (start, onMessage) =>
       spawnKernelWorker({ ...start, slowness: 1, prototype: undefined }, onMessage);
     model = await loadModel({ source: { url }, options }, () => {}, spawn, new AbortController().signal);
+    costs = createPassCosts(model.info.kernel);
     ({ module } = await compileKernels(model.shared, model.info.relaxedSimd));
     if (address && model.info.relaxedSimd) prototype = await WebAssembly.compileStreaming(fetch(address));
     fillCache();
