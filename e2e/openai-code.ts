@@ -6,7 +6,11 @@ import type OpenAI from 'openai';
 import { expect } from 'vitest';
 
 type Options = { signal?: AbortSignal };
-type Stream = AsyncIterable<OpenAI.ChatCompletionChunk> & { controller: AbortController };
+type Stream = AsyncIterable<OpenAI.ChatCompletionChunk> & {
+  controller: AbortController;
+  tee(): [Stream, Stream];
+  toReadableStream(): ReadableStream;
+};
 
 export interface Client {
   chat: {
@@ -101,6 +105,25 @@ export async function streamedAnswer(client: Client): Promise<void> {
 
   const plain = await client.chat.completions.create({ ...ask, stream: true });
   for await (const { choices, usage } of plain) expect([choices.length, usage]).toEqual([1, undefined]);
+}
+
+/** A stream read twice, and as lines of JSON. */
+export async function splitStream(client: Client): Promise<void> {
+  const streamed = { ...ask, stream: true } as const;
+  const [one, other] = (await client.chat.completions.create(streamed)).tee();
+  const chunks: OpenAI.ChatCompletionChunk[] = [];
+  for await (const chunk of one) chunks.push(chunk);
+  const [all, rest] = other.tee();
+  for await (const _ of rest) break;
+  const again: OpenAI.ChatCompletionChunk[] = [];
+  for await (const chunk of all) again.push(chunk);
+  expect(again).toEqual(chunks);
+  expect(chunks.length).toBeGreaterThan(8);
+
+  const bytes = (await client.chat.completions.create(streamed)).toReadableStream();
+  const lines = (await new Response(bytes).text()).trimEnd().split('\n');
+  const contents = (some: OpenAI.ChatCompletionChunk[]) => some.map(({ choices }) => choices[0]!.delta.content);
+  expect(contents(lines.map((line) => JSON.parse(line)))).toEqual(contents(chunks));
 }
 
 /** Several answers in pieces, told apart by their index. */

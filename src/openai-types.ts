@@ -188,10 +188,14 @@ export interface ChatCompletionChunk extends ChatCompletionHead {
   usage?: CompletionUsage | null;
 }
 
-/** An answer as it comes. Iterate it once; leaving the loop early aborts. */
+/** An answer as it comes, to be read once: by a loop, `tee()` or `toReadableStream()`. Leaving the loop early aborts. */
 export interface ChatCompletionStream extends AsyncIterable<ChatCompletionChunk> {
   /** `controller.abort()` ends the answer, and the iteration, without an error. */
   readonly controller: AbortController;
+  /** Two streams of the same chunks, each at its own speed; leaving both aborts. */
+  tee(): [ChatCompletionStream, ChatCompletionStream];
+  /** The chunks as JSON, one a line, in UTF-8: what `Stream.fromReadableStream` of the package `openai` reads. */
+  toReadableStream(): ReadableStream<Uint8Array>;
 }
 
 export interface ChatCompletionRequestOptions {
@@ -203,7 +207,8 @@ export interface OpenAIFace {
   readonly chat: {
     readonly completions: {
       /**
-       * Answers a conversation, as OpenAI's `chat.completions.create` does; with `stream`, chunk by chunk.
+       * Answers a conversation, as OpenAI's `chat.completions.create` does; with `stream`, chunk by chunk. Requests wait
+       * for those before them; a call of the model's own methods that is under way makes them fail with `busy`.
        * @throws SternaError `bad-input` for a parameter that is wrong or not known, `unsupported` for one that would change
        * the answer and cannot, `aborted` by the signal, and as `Model.chat`
        */

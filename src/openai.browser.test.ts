@@ -102,7 +102,33 @@ test('errors of the engine are told by create, with stream and without', async (
   expect((await failure(model.openai.chat.completions.create({ messages }, { signal: 5 as never }))).got).toBe(
     'number',
   );
-  const first = model.openai.chat.completions.create({ messages, max_tokens: 20 }, { signal: null });
+  const own = model.chat([...messages], { maxTokens: 20 });
   expect((await failure(ask({ stream: true }))).code).toBe('busy');
-  await first;
+  await own.result;
+});
+
+test('requests wait for those before them', async () => {
+  const contents = ['dog', 'cat', 'ball'].map((toy) => `Tell me a story about a ${toy}.`);
+  const of = (content: string) =>
+    model.openai.chat.completions.create({ messages: [{ role: 'user', content }], max_tokens: 12, temperature: 0 });
+  const alone: (string | null)[] = [];
+  for (const content of contents) alone.push((await of(content)).choices[0]!.message.content);
+  const order: number[] = [];
+  const together = contents.map(async (content, i) => {
+    const { choices } = await of(content);
+    order.push(i);
+    return choices[0]!.message.content;
+  });
+  // one that fails and one that is given up while it waits hold up nobody
+  const wrong = failure(ask({ temperature: -1 }));
+  const controller = new AbortController();
+  const givenUp = failure(model.openai.chat.completions.create({ messages }, { signal: controller.signal }));
+  const after = of(contents[0]!);
+  controller.abort();
+  expect((await givenUp).code).toBe('aborted');
+  expect(order).toEqual([]); // it did not wait to be told so
+  expect(await Promise.all(together)).toEqual(alone);
+  expect(order).toEqual([0, 1, 2]);
+  expect((await wrong).code).toBe('bad-input');
+  expect((await after).choices[0]!.message.content).toBe(alone[0]);
 });

@@ -6,6 +6,7 @@ import type { Generation } from './generation';
 import type { ModelInfo } from './load-types';
 import { completionOf, createChunks } from './openai-chunks';
 import { type ChatRequest, readRequest } from './openai-request';
+import { createStream } from './openai-stream';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -66,11 +67,7 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
     generation: Generation,
     controller: AbortController,
   ): ChatCompletionStream {
-    let iterated = false;
     async function* iterate(): AsyncGenerator<ChatCompletionChunk> {
-      if (iterated)
-        throw new SternaError('bad-input', 'the stream has been read', { expected: 'one loop', got: 'a second' });
-      iterated = true;
       const chunks = createChunks(head, options.n ?? 1, includeUsage, mostCalls);
       let ended = false;
       try {
@@ -88,7 +85,23 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
         if (!ended) controller.abort();
       }
     }
-    return { controller, [Symbol.asyncIterator]: iterate };
+    return createStream(controller, iterate);
+  }
+
+  /** Settles when the last request in line is answered. */
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** Starts an answer when those before it are written, as a server with one place does. @throws SternaError `aborted` */
+  function inLine(signal: AbortSignal, start: () => Generation): Promise<Generation> {
+    const started = last.then(() => {
+      if (signal.aborted) throw aborted();
+      return start();
+    });
+    last = started.then(({ result }) => result).catch(() => {});
+    const leaving = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(aborted()), { once: true });
+    });
+    return Promise.race([started, leaving]);
   }
 
   async function create(
@@ -112,8 +125,10 @@ export function createOpenAI({ info, chat, tokenTexts }: Answering): OpenAIFace 
       begins = resolve;
     });
     const options: ChatOptions = { ...request.options, signal: controller.signal, onPrefill: () => begins() };
-    const generation = chat(request.messages, options);
-    generation.result.catch(() => {}).finally(() => signal?.removeEventListener('abort', abort));
+    const done = (): void => signal?.removeEventListener('abort', abort);
+    const starting = inLine(controller.signal, () => chat(request.messages, options));
+    starting.then(({ result }) => result).then(done, done);
+    const generation = await starting;
     if (!request.stream) return whole(head, request, generation);
     // what is wrong with the request is told here, as a server does, and not by the stream
     await Promise.race([begun, generation.result]);
