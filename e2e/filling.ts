@@ -1,10 +1,11 @@
 /** Checkpoints into a planned memory as src/loader.ts does it, but with every option of the plan, from bytes at hand. */
 import { type Description, describe } from '../src/describe';
 import { instantiateKernels } from '../src/kernels';
-import { createMemory, type Matrix, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';
+import type { Matrix, MemoryPlan } from '../src/memory';
 import { openOrigin } from '../src/origin';
 import { createPacker, fillPadding, type Packer, stagingOf } from '../src/packer';
 import { type Part, partsOf } from '../src/parts';
+import { createMemory, type PlanOptions, planMemory } from '../src/plan-memory';
 import { createReport } from '../src/progress';
 import { writeRopeTables } from '../src/rope';
 import type { I2sOrder } from '../src/ternary';

@@ -2,8 +2,8 @@
 
 import type { Tap } from '../src/forward';
 import { compileKernels, instantiateKernels } from '../src/kernels';
-import type { CacheKind, KernelName } from '../src/memory';
-import { createMemory, type MemoryPlan, type PlanOptions, planMemory } from '../src/memory';
+import type { CacheKind, KernelName, MemoryPlan } from '../src/memory';
+import { createMemory, type PlanOptions, planMemory } from '../src/plan-memory';
 import { type Pool, type Row, type Spawn, startPool } from '../src/pool';
 import type { ReferenceModel } from '../src/reference';
 import { logitsView } from '../src/session';

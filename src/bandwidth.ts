@@ -2,10 +2,9 @@
  * A plain read of the ternary weights, by the threads that decode: the least time that a token can take on a machine, since
  * each weight is read once a token. Measured where a decode rate is to be judged.
  */
-
 import type { Bandwidth } from './generate-types';
 import type { Machine } from './machine';
-import type { Matrix, MemoryPlan } from './memory';
+import { ternaryMatrices } from './memory';
 import type { Pool } from './pool';
 
 /** Matrices are whole multiples of it: 16 rows of 64 weights. */
@@ -13,12 +12,6 @@ const GRAIN = 256;
 /** Long against the coarsest clock, 0.1 ms. */
 const ROUND_MS = 20;
 const ROUNDS = 5;
-
-/** Every ternary matrix, each once. */
-export function ternaryMatrices({ layers, embedding, head }: MemoryPlan): Matrix[] {
-  const heads = [...new Set([embedding, head])].flatMap((one) => (one.kind === 'ternary' ? [one.matrix] : []));
-  return [...layers.flatMap((l) => [l.query, l.key, l.value, l.output, l.gate, l.up, l.down]), ...heads];
-}
 
 /** Makes one thread's read of its part of all ternary weights. What it returns means nothing. */
 export function createReading({ kernels, plan, rank }: Machine): () => number {

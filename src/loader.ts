@@ -11,7 +11,7 @@ import { free } from './free';
 import { chooseI2sOrder } from './i2s-order';
 import { chooseKernel, instantiateKernels, type KernelChoice } from './kernels';
 import type { LoadTimes, ModelInfo, Progress } from './load-types';
-import { ABORT, createMemory, REQUEST } from './memory';
+import { ABORT, REQUEST } from './memory';
 import {
   type CheckedOptions,
   checkOptions,
@@ -25,6 +25,7 @@ import {
 import { type Origin, openOrigin, sourceKey } from './origin';
 import { createPacker, fillPadding, type Packer } from './packer';
 import { exactTables, storedSize } from './parts';
+import { createMemory } from './plan-memory';
 import { type Pool, type Spawn, startPool } from './pool';
 import { createReport, type Report } from './progress';
 import type { LoadRequest } from './protocol';

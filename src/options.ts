@@ -2,9 +2,10 @@
 import { type ModelConfig, ternaryWeights } from './config';
 import type { Description } from './describe';
 import { SternaError } from './errors';
-import { type CacheKind, type KernelName, type MemoryPlan, type PlanOptions, planMemory } from './memory';
+import type { CacheKind, KernelName, MemoryPlan } from './memory';
 import { type Staging, stagingOf } from './packer';
 import { type Part, partsOf } from './parts';
+import { type PlanOptions, planMemory } from './plan-memory';
 import type { LoadRequest } from './protocol';
 
 /** Rows of a prefill pass. Without shared memory an abort is heard only between passes, so these are shorter. */

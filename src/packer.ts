@@ -4,7 +4,7 @@
  */
 import { SternaError } from './errors';
 import type { Kernels } from './kernels';
-import { type Matrix, type MemoryPlan, pad, type TableHead } from './memory';
+import { type Matrix, type MemoryPlan, pad, type TableHead, ternaryMatrices } from './memory';
 import type { Part } from './parts';
 import { createTernaryRows, type Desk, type Fail, FLOAT, type I2sOrder } from './ternary';
 
@@ -340,11 +340,7 @@ export function createPacker(
 /** Matrices with rows or columns of padding begin as zeros; so do gains of padded heads, since new memory is 0. */
 export function fillPadding(memory: WebAssembly.Memory, plan: MemoryPlan): void {
   const bytes = new Uint8Array(memory.buffer);
-  const matrices = plan.layers.flatMap(({ query, key, value, output, gate, up, down }) => [
-    ...[query, key, value, output, gate, up, down],
-  ]);
-  for (const head of new Set([plan.embedding, plan.head])) if (head.kind === 'ternary') matrices.push(head.matrix);
-  for (const { at, rows, paddedRows, paddedCols } of matrices) {
+  for (const { at, rows, paddedRows, paddedCols } of ternaryMatrices(plan)) {
     if (rows < paddedRows || plan.headDim !== plan.config.headDim) {
       bytes.fill(0x55, at, at + (paddedRows * paddedCols) / 4);
     }

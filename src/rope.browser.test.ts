@@ -11,8 +11,8 @@ import { bitDifference, endWorkers, inPasses, openMachine, relativeError, rowsOf
 import { plainSwitches } from '../e2e/plant';
 import type { ModelConfig, RopeScaling } from './config';
 import { compileKernels, instantiateKernels } from './kernels';
-import { createMemory, type PlanOptions, planMemory } from './memory';
 import { createPacker, stagingOf } from './packer';
+import { createMemory, type PlanOptions, planMemory } from './plan-memory';
 import { ropeTurns } from './reference';
 import { writeRopeTables } from './rope';
 

@@ -1,15 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { ModelConfig } from './config';
 import { SternaError } from './errors';
-import {
-  type HeadPlan,
-  type Matrix,
-  type MemoryPlan,
-  type PlanOptions,
-  paddedHeadDim,
-  planMemory,
-  type ScreenPlan,
-} from './memory';
+import { type HeadPlan, type Matrix, type MemoryPlan, paddedHeadDim, type ScreenPlan } from './memory';
+import { type PlanOptions, planMemory } from './plan-memory';
 
 const bitnet: ModelConfig = {
   family: 'bitnet',
