@@ -126,14 +126,15 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
     }
   }
 
+  /** Lets messages in, between two steps of `what`; rejects when it has been aborted. */
+  const betweenSteps = (what: string, aborted: () => boolean) => async (): Promise<void> => {
+    await yieldToMessages();
+    if (aborted()) throw new SternaError('aborted', `${what} was aborted`);
+  };
+
   /** Scoring begins the cache anew and rejects when aborted. */
-  function scoring(loadedModel: LoadedModel, aborted: () => boolean): ScoreContext {
-    const { pool, memory } = loadedModel;
-    const between = async (): Promise<void> => {
-      await yieldToMessages();
-      if (aborted()) throw new SternaError('aborted', 'scoring was aborted');
-    };
-    return { pool, memory, session: takeScratch(slots), between };
+  function scoring({ pool, memory }: LoadedModel, aborted: () => boolean): ScoreContext {
+    return { pool, memory, session: takeScratch(slots), between: betweenSteps('scoring', aborted) };
   }
 
   /** One at a time; `abort(id)` fires the signal. */
@@ -224,23 +225,19 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
       const embedded = await reply(() =>
         alone(id, async (loadedModel, aborted) => {
           const settings = checkEmbedSettings(options);
-          const tokenised = texts.map((text) =>
-            promptIds(loadedModel, typeof text === 'string' ? { text } : { ids: text }),
-          );
+          const next = betweenSteps('embedding', aborted); // to tokenise thousands of texts takes seconds
+          const tokenised: number[][] = [];
+          for (const text of texts) {
+            await next();
+            tokenised.push(promptIds(loadedModel, typeof text === 'string' ? { text } : { ids: text }));
+          }
           return embedAll(scoring(loadedModel, aborted), tokenised, settings, onProgress);
         }),
       );
       return 'value' in embedded ? transfer(embedded, [embedded.value.vectors.buffer]) : embedded;
     },
     measureBandwidth: (id) =>
-      reply(() =>
-        alone(id, ({ pool }, aborted) =>
-          measureBandwidth(pool, async () => {
-            await yieldToMessages();
-            if (aborted()) throw new SternaError('aborted', 'measuring was aborted');
-          }),
-        ),
-      ),
+      reply(() => alone(id, ({ pool }, aborted) => measureBandwidth(pool, betweenSteps('measuring', aborted)))),
     extendSession: (id, call, onProgress) =>
       reply(() =>
         alone(id, (loadedModel, aborted) => extendSession(sessionOf(loadedModel, aborted), call, onProgress)),

@@ -177,8 +177,9 @@ export async function inspect(source: Source, options: LoadOptions = {}): Promis
   const { onProgress: _, signal, assets, ...rest } = callOptions(options);
   const record = toRecord(source);
   const engine = startEngine(locateAssets(assets));
+  const onAbort = (): void => engine.end(new SternaError('aborted', 'the inspection was aborted')); // it writes nothing
   try {
-    return await engine.abortable(signal, (id) => engine.api.inspect(id, { source: record, options: rest }));
+    return await engine.abortable(signal, (id) => engine.api.inspect(id, { source: record, options: rest }), onAbort);
   } finally {
     engine.end(new SternaError('disposed', 'the inspection is over'));
   }
