@@ -3,18 +3,9 @@
  * with a table of transitions, made when they are first met. Every state knows its closing: the fewest bytes that complete it.
  * What can never be completed is no state, and bytes that are no UTF-8 are refused.
  */
+import { byteGrammar, type Node } from './byte-grammar';
 import { SternaError } from './errors';
-import type { Expression, Grammar, Range } from './expression';
-
-/** A grammar in bytes. `cost`: the fewest bytes it takes; Infinity where there is no way. */
-type Node = { id: number; cost: number } & (
-  | { kind: 'byte'; low: number; high: number }
-  | { kind: 'sequence'; parts: Node[] }
-  | { kind: 'choice'; options: Node[] }
-  | { kind: 'repeat'; of: Node; min: number; max: number }
-  | { kind: 'rule'; target: Node | undefined }
-);
-type Unfinished = Node extends infer N ? (N extends Node ? Omit<N, 'id' | 'cost'> : never) : never;
+import type { Grammar } from './expression';
 
 /** What is to follow: the parts of a sequence from `at`, or a repetition of which `at` are done; then `rest`. */
 interface Continuation {
@@ -39,34 +30,14 @@ export const LONGEST = 32;
 export const DEAD = -1;
 /** In the first place of a state's transitions: they have not been made. */
 export const UNKNOWN = -2;
+/** Closings from here on are this one: more than any answer has room for. */
+const MOST_CLOSING = 2 ** 31 - 1;
 /** Most threads of a state: more are a grammar that reads the same text in a great many ways. */
 const MOST_THREADS = 2000;
-/** Most repetitions of what may be empty: each is entered at once. */
-const MOST_EMPTY = 200;
+/** Most places that a byte is looked for from at once, those before which nothing is read among them. */
+const MOST_PLACES = 50_000;
 /** Most states that are kept (1 kB each) before `forget` does something. */
 const MOST_STATES = 4000;
-
-/** Byte sequences of UTF-8 (RFC 3629) for a range of code points: each a list of byte ranges. */
-function utf8Ranges([low, high]: Range): Range[][] {
-  // cut where the length changes, and around the surrogates, which UTF-8 does not have
-  for (const border of [0x7f, 0x7ff, 0xd7ff, 0xdfff, 0xffff]) {
-    if (low <= border && high > border) return [...utf8Ranges([low, border]), ...utf8Ranges([border + 1, high])];
-  }
-  if (low >= 0xd800 && high <= 0xdfff) return [];
-  if (high <= 0x7f) return [[[low, high]]];
-  // cut so that the last bytes are either one prefix's, or whole
-  for (let bits = 6; bits <= 18; bits += 6) {
-    const mask = 2 ** bits - 1;
-    if (low >> bits === high >> bits) break;
-    if ((low & mask) !== 0) return [...utf8Ranges([low, low | mask]), ...utf8Ranges([(low | mask) + 1, high])];
-    if ((high & mask) !== mask) {
-      const start = high - (high & mask);
-      return [...utf8Ranges([low, start - 1]), ...utf8Ranges([start, high])];
-    }
-  }
-  const [first, last] = [low, high].map((each) => new TextEncoder().encode(String.fromCodePoint(each)));
-  return [Array.from(first!, (byte, i): Range => [byte, last![i]!])];
-}
 
 export interface Recogniser {
   /** The state before the first byte. */
@@ -85,90 +56,22 @@ export interface Recogniser {
   finished(state: number): boolean;
   /** Whether a whole text is of the grammar. */
   accepts(text: string): boolean;
-  /** Lets go of states where they have become many, but for `kept`: gives their new numbers, or undefined: nothing is done. */
+  /**
+   * Lets go of states where they have become many, but for `kept`: gives their new numbers, or undefined: nothing is done.
+   * Kinds have new numbers then, too.
+   */
   forget(kept: number[]): number[] | undefined;
 }
 
 /**
  * A recogniser of a grammar.
  * @param usable bytes that can be written, by value; what needs others is left out
- * @throws SternaError `bad-input` if a rule begins with itself, or no text of finite length (and of these bytes) fits
+ * @throws SternaError as byteGrammar(); `unsupported`, also later, if it can be read in too many ways at once
  */
 export function createRecogniser(grammar: Grammar, usable: (byte: number) => boolean = () => true): Recogniser {
-  const nodes: Node[] = [];
-  const make = (node: Unfinished): Node => {
-    const made = { ...node, id: nodes.length, cost: Infinity } as Node;
-    nodes.push(made);
-    return made;
-  };
-  const rules = new Map([...grammar.keys()].map((name) => [name, make({ kind: 'rule', target: undefined })]));
+  const root = byteGrammar(grammar, usable);
 
-  const bytes = ([low, high]: Range): Node => {
-    const runs: Node[] = [];
-    for (let from = low; from <= high; from++) {
-      if (!usable(from)) continue;
-      let to = from;
-      while (to < high && usable(to + 1)) to++;
-      runs.push(make({ kind: 'byte', low: from, high: to }));
-      from = to;
-    }
-    return runs.length === 1 ? runs[0]! : make({ kind: 'choice', options: runs });
-  };
-  const inOrder = (parts: Node[]): Node => (parts.length === 1 ? parts[0]! : make({ kind: 'sequence', parts }));
-  const characters = new Map<string, Node>();
-  const built = new Map<Expression, Node>(); // an expression may be in several places
-  function build(expression: Expression): Node {
-    const node = built.get(expression) ?? buildAnew(expression);
-    built.set(expression, node);
-    return node;
-  }
-  function buildAnew(expression: Expression): Node {
-    switch (expression.kind) {
-      case 'text':
-        return inOrder(Array.from(new TextEncoder().encode(expression.text), (byte) => bytes([byte, byte])));
-      case 'character': {
-        const key = expression.ranges.join(';');
-        const known = characters.get(key);
-        if (known) return known;
-        const ways = expression.ranges.flatMap(utf8Ranges).map((way) => inOrder(way.map(bytes)));
-        const made = ways.length === 1 ? ways[0]! : make({ kind: 'choice', options: ways });
-        characters.set(key, made);
-        return made;
-      }
-      case 'sequence':
-        return inOrder(expression.parts.map(build));
-      case 'choice':
-        return make({ kind: 'choice', options: expression.options.map(build) });
-      case 'repeat': {
-        const { min, max } = expression;
-        return make({ kind: 'repeat', of: build(expression.of), min, max });
-      }
-      case 'rule': {
-        const target = rules.get(expression.name);
-        if (target) return target;
-        throw new SternaError('bad-input', 'a rule that is not there', { got: expression.name, expected: 'a rule' });
-      }
-    }
-  }
-  for (const [name, node] of rules) if (node.kind === 'rule') node.target = build(grammar.get(name)!);
-
-  computeCosts(nodes);
-  const root = rules.get('root');
-  if (!root) throw new SternaError('bad-input', 'grammar', { got: [...rules.keys()].join(', '), expected: 'a root' });
-  if (root.cost === Infinity) {
-    throw new SternaError('bad-input', 'no answer of finite length fits the response format', {
-      got: 'a grammar without an end, or one that the vocabulary cannot write',
-      expected: 'at least one answer',
-    });
-  }
-  refuseLeftRecursion(rules);
-  for (const node of nodes) {
-    if (node.kind !== 'repeat' || node.of.cost > 0 || node.max === Infinity || node.max <= MOST_EMPTY) continue;
-    const facts = { got: node.max, expected: `at most ${MOST_EMPTY}` };
-    throw new SternaError('unsupported', 'so many repetitions of what may be empty', facts);
-  }
-
-  const kinds = new Map<string, number>();
+  let kinds = new Map<string, number>();
   function kindOf(key: string): number {
     const kind = kinds.get(key) ?? kinds.size;
     kinds.set(key, kind);
@@ -198,48 +101,74 @@ export function createRecogniser(grammar: Grammar, usable: (byte: number) => boo
     return made;
   }
 
+  /** A continuation from before `continuations` were let go of. @param made those that have been made again */
+  function madeAgain(old: Continuation, made: Map<Continuation, Continuation | undefined>): Continuation | undefined {
+    const chain: Continuation[] = [];
+    let last: Continuation | undefined = old;
+    for (; last && !made.has(last); last = last.rest) chain.push(last);
+    let rest = last && made.get(last);
+    for (const each of chain.reverse()) {
+      rest = continuation(each.node, each.at, rest);
+      made.set(each, rest);
+    }
+    return rest;
+  }
+
   /** Threads by key, and whether the end has been reached. */
   class Closure {
     threads = new Map<string, Thread>();
     complete = false;
     private seen = new Set<string>();
+    /** Places to go on from: before a node, or before what is to follow. A list, since they may lie deep in one another. */
+    private open: { node: Node | undefined; next: Continuation | undefined }[] = [];
 
+    /** Adds what can come first in a node, and then in `next`. */
     enter(node: Node, next: Continuation | undefined): void {
-      if (node.cost === Infinity || next?.cost === Infinity) return;
-      const key = `${node.id},${next?.id ?? ''}`;
-      if (node.kind === 'byte') {
+      this.add(node, next);
+      this.goOn();
+    }
+
+    /** Adds what can come first in what is to follow. */
+    leave(next: Continuation | undefined): void {
+      this.add(undefined, next);
+      this.goOn();
+    }
+
+    private add(node: Node | undefined, next: Continuation | undefined): void {
+      if (!node && !next) this.complete = true;
+      if (!(node ?? next) || node?.cost === Infinity || next?.cost === Infinity) return;
+      const key = keyOf(node, next);
+      if (node?.kind === 'byte') {
         this.threads.set(key, { node, next });
-        if (this.threads.size > MOST_THREADS) throw tooAmbiguous();
-        return;
+        if (this.threads.size > MOST_THREADS) throw tooAmbiguous(MOST_THREADS);
+      } else if (!this.seen.has(key)) {
+        this.seen.add(key);
+        if (this.seen.size > MOST_PLACES) throw tooAmbiguous(MOST_PLACES);
+        this.open.push({ node, next });
       }
-      if (this.seen.has(key)) return;
-      this.seen.add(key);
-      if (node.kind === 'choice') for (const option of node.options) this.enter(option, next);
-      else if (node.kind === 'rule') this.enter(node.target!, next);
-      else this.follow(node, 0, next);
+    }
+
+    private goOn(): void {
+      for (let place = this.open.pop(); place; place = this.open.pop()) {
+        const { node, next } = place;
+        if (!node) this.follow(next!.node, next!.at, next!.rest);
+        else if (node.kind === 'choice') for (const option of node.options) this.add(option, next);
+        else if (node.kind === 'rule') this.add(node.target!, next);
+        else if (node.kind !== 'byte') this.follow(node, 0, next);
+      }
     }
 
     private follow(node: Continuation['node'], at: number, rest: Continuation | undefined): void {
       if (node.kind === 'sequence') {
-        if (at === node.parts.length) this.leave(rest);
-        else this.enter(node.parts[at]!, continuation(node, at + 1, rest));
+        if (at === node.parts.length) this.add(undefined, rest);
+        else this.add(node.parts[at]!, continuation(node, at + 1, rest));
         return;
       }
-      if (at >= node.min) this.leave(rest);
+      if (at >= node.min) this.add(undefined, rest);
       // without a most, all counts from the least on are alike
       if (at < node.max) {
         const then = node.max === Infinity ? Math.min(at + 1, node.min) : at + 1;
-        this.enter(node.of, continuation(node, then, rest));
-      }
-    }
-
-    leave(next: Continuation | undefined): void {
-      if (!next) this.complete = true;
-      else {
-        const key = `after ${next.id}`;
-        if (this.seen.has(key)) return;
-        this.seen.add(key);
-        this.follow(next.node, next.at, next.rest);
+        this.add(node.of, continuation(node, then, rest));
       }
     }
   }
@@ -266,7 +195,7 @@ export function createRecogniser(grammar: Grammar, usable: (byte: number) => boo
       closings = grown(closings);
       transitions = grown(transitions);
     }
-    closings[made] = closing;
+    closings[made] = Math.min(closing, MOST_CLOSING);
     transitions[made * 256] = UNKNOWN;
     return made;
   }
@@ -315,14 +244,19 @@ export function createRecogniser(grammar: Grammar, usable: (byte: number) => boo
       states = [];
       stateOf = new Map();
       continuations = new Map();
+      kinds = new Map();
       first(); // number 0, as before
+      const made = new Map<Continuation, Continuation | undefined>();
       return old.map(({ threads, complete }) => {
-        const byKey = new Map(threads.map((thread) => [`${thread.node.id},${thread.next?.id ?? ''}`, thread]));
-        return state({ threads: byKey, complete });
+        const again = threads.map(({ node, next }) => ({ node, next: next && madeAgain(next, made) }));
+        return state({ threads: new Map(again.map((thread) => [keyOf(thread.node, thread.next), thread])), complete });
       });
     },
   };
 }
+
+const keyOf = (node: Node | undefined, next: Continuation | undefined): string =>
+  `${node?.id ?? 'after'},${next?.id ?? ''}`;
 
 function grown(array: Int32Array): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(array.length * 2);
@@ -330,9 +264,9 @@ function grown(array: Int32Array): Int32Array<ArrayBuffer> {
   return larger;
 }
 
-const tooAmbiguous = (): SternaError =>
+const tooAmbiguous = (most: number): SternaError =>
   new SternaError('unsupported', 'the response format can be read in too many ways at once', {
-    got: `more than ${MOST_THREADS}`,
+    got: `more than ${most}`,
     expected: 'a less ambiguous grammar',
   });
 
@@ -340,63 +274,4 @@ const tooAmbiguous = (): SternaError =>
 function nearBound({ min, max }: { min: number; max: number }, at: number): number | string {
   if (at < min) return min - at > LONGEST ? 'below' : at;
   return max - at > LONGEST ? 'between' : at;
-}
-
-/** The fewest bytes of each node, from below until nothing changes. */
-function computeCosts(nodes: Node[]): void {
-  const costOf = (node: Node): number => {
-    if (node.kind === 'byte') return 1;
-    if (node.kind === 'sequence') return node.parts.reduce((sum, part) => sum + part.cost, 0);
-    if (node.kind === 'choice') return Math.min(...node.options.map((option) => option.cost));
-    if (node.kind === 'rule') return node.target!.cost;
-    return node.min === 0 ? 0 : node.min * node.of.cost;
-  };
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const node of nodes) {
-      const cost = costOf(node);
-      if (cost >= node.cost) continue;
-      node.cost = cost;
-      changed = true;
-    }
-  }
-}
-
-/** A rule that begins with itself would be entered for ever. */
-function refuseLeftRecursion(rules: ReadonlyMap<string, Node>): void {
-  /** What may come first in a node, until a rule or a byte. */
-  function heads(node: Node, found: Set<Node>): void {
-    if (node.cost === Infinity) return;
-    if (node.kind === 'rule') found.add(node);
-    else if (node.kind === 'choice') for (const option of node.options) heads(option, found);
-    else if (node.kind === 'repeat') heads(node.of, found);
-    else if (node.kind === 'sequence') {
-      for (const part of node.parts) {
-        heads(part, found);
-        if (part.cost > 0) break;
-      }
-    }
-  }
-  const headsOf = new Map<Node, Set<Node>>();
-  for (const node of rules.values()) {
-    const found = new Set<Node>();
-    if (node.kind === 'rule') heads(node.target!, found);
-    headsOf.set(node, found);
-  }
-  for (const [name, node] of rules) {
-    const reached = new Set<Node>();
-    const open = [...headsOf.get(node)!];
-    while (open.length > 0) {
-      const next = open.pop()!;
-      if (reached.has(next)) continue;
-      reached.add(next);
-      open.push(...headsOf.get(next)!);
-    }
-    if (reached.has(node)) {
-      throw new SternaError('unsupported', 'a rule that begins with itself', {
-        got: name,
-        expected: 'repetition behind what is repeated, such as item*',
-      });
-    }
-  }
 }

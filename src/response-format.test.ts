@@ -151,6 +151,13 @@ describe('regular expressions', () => {
   });
 });
 
+test('many repetitions of what may be empty are refused, bounded or not', () => {
+  for (const pattern of ['(a?){9000}', '(a?){9000,}']) {
+    expect(() => recognises(pattern)).toThrow(/so many repetitions of what may be empty/);
+  }
+  expect(recognises('(a?){100,}').accepts('')).toBe(true);
+});
+
 describe('grammars as text', () => {
   const chess = `
     # a game
@@ -315,6 +322,38 @@ describe('an answer', () => {
     other.apply(logits);
     expect(logits[letter]).toBe(0);
   });
+
+  test('ends, whatever it could have begun that needs more bytes than a number of 32 bits counts', () => {
+    const endless = { type: 'array', minItems: 1e6, items: { type: 'string', minLength: 3000 } };
+    const format: ResponseFormat = { type: 'json_schema', schema: { anyOf: [endless, { type: 'null' }] } };
+    for (let seed = 0; seed < 20; seed++) expect(write(format, 40, seed)).toEqual({ text: 'null', reason: 'stop' });
+  });
+});
+
+test('what a recogniser keeps does not grow with what it has read', () => {
+  const nested = createRecogniser(parseGrammar('root ::= ("(" root ")" | "[" root "]" | "{" root "}")? "."'));
+  const closes = new Map(Object.entries({ '(': ')', '[': ']', '{': '}' }));
+  const random = createRandom(1);
+  let state = nested.start;
+  let most = 0;
+  const read = (text: string): void => {
+    state = nested.step(state, text.charCodeAt(0));
+    state = nested.forget([state])?.[0] ?? state;
+    most = Math.max(most, nested.kind(state));
+  };
+  for (let round = 0; round < 8; round++) {
+    state = nested.start;
+    const open = Array.from({ length: 500 }, () => '([{'[Math.floor(random() * 3)]!);
+    for (const each of open) read(each);
+    for (const each of open.reverse()) {
+      read('.');
+      read(closes.get(each)!);
+    }
+    expect(nested.closing(state)).toBe(1);
+    read('.');
+    expect(nested.finished(state)).toBe(true);
+  }
+  expect(most).toBeLessThan(20_000);
 });
 
 test('Llama 3: a vocabulary of 128k, special tokens and padding are in no answer', { timeout: 60_000 }, () => {

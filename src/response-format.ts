@@ -117,7 +117,9 @@ function formatStage(
       if (place.state === DEAD) throw new SternaError('worker', 'a token that the format forbids', { got: token });
       left--;
       const states = recogniser.forget(places.map(({ state }) => state));
-      if (states) for (const [i, each] of places.entries()) each.state = states[i]!;
+      if (!states) return;
+      masks.clear(); // kinds have other numbers
+      for (const [i, each] of places.entries()) each.state = states[i]!;
     },
     format: {
       complete,
