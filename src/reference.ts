@@ -164,11 +164,14 @@ export function rope(x: Float32Array, position: number, { frequencies, multiplie
   return out;
 }
 
+const float = new Float32Array(1);
+const word = new Uint32Array(float.buffer);
+
 /** Round to the nearest bf16, ties to even. */
 export function toBf16(x: number): number {
-  const word = new Uint32Array(new Float32Array([x]).buffer);
+  float[0] = x;
   word[0] = (word[0]! + 0x7fff + ((word[0]! >>> 16) & 1)) & 0xffff0000;
-  return new Float32Array(word.buffer)[0]!;
+  return float[0]!;
 }
 
 /** Dot product in the order of the kernels: eight partial sums of every eighth element. */
