@@ -2,7 +2,7 @@
 
 import type { Tap } from '../src/forward';
 import { compileKernels, instantiateKernels } from '../src/kernels';
-import type { CacheKind, KernelName, MemoryPlan } from '../src/memory';
+import { BARRIER, type CacheKind, type KernelName, type MemoryPlan, PASS, ROWS } from '../src/memory';
 import { createMemory, type PlanOptions, planMemory } from '../src/plan-memory';
 import { type Pool, type Row, type Spawn, startPool } from '../src/pool';
 import type { ReferenceModel } from '../src/reference';
@@ -37,21 +37,24 @@ export interface TestMachine {
   poison(): void;
   /** Runs the passes and returns the logits of all their rows, or the best ones, f32[rows, vocab]. */
   logits(passes: Row[][], best?: number): Promise<Float32Array<ArrayBuffer>>;
+  /** Ends the pool; its kernel workers are free for the next machine. */
+  end(): void;
 }
 
-const kernelWorkers: Worker[] = [];
+/** Kernel workers without a pool. One that leaves a failed pool takes the next start, and has its modules already. */
+const idle: Worker[] = [];
 
-/** Starts kernel workers, as the page does for the product. */
-const spawn: Spawn = (start, onMessage) => {
-  const worker = new Worker(new URL('../workers/kernel.worker.ts', import.meta.url), { type: 'module' });
-  kernelWorkers.push(worker);
-  worker.onmessage = ({ data }) => onMessage(data);
-  worker.postMessage(start);
-};
+const startWorker = (): Worker =>
+  new Worker(new URL('../workers/kernel.worker.ts', import.meta.url), { type: 'module' });
 
-/** Ends the kernel workers of all machines. */
-export function endWorkers(): void {
-  for (const worker of kernelWorkers.splice(0)) worker.terminate();
+const builds = new Map<string, ReturnType<typeof compileKernels>>();
+
+/** Each build of the kernels, compiled once. */
+function compiled(shared: boolean, relaxed: boolean): ReturnType<typeof compileKernels> {
+  const build = `${shared} ${relaxed}`;
+  const module = builds.get(build) ?? compileKernels(shared, relaxed);
+  builds.set(build, module);
+  return module;
 }
 
 type Fill = (
@@ -90,7 +93,7 @@ async function open(
   aborted: () => boolean = () => false,
   tap?: (machine: Pick<TestMachine, 'plan' | 'memory' | 'words'>) => Tap,
 ): Promise<TestMachine> {
-  const { module } = await compileKernels(shared, relaxed);
+  const { module } = await compiled(shared, relaxed);
   const planOptions: PlanOptions = {
     kernel,
     threads: 1,
@@ -104,6 +107,14 @@ async function open(
   const { plan, memory } = await fill(module, planOptions, shared);
   const { config } = plan;
   const words = new Int32Array(memory.buffer);
+  const workers: Worker[] = [];
+  /** Starts kernel workers, as the page does for the product. */
+  const spawn: Spawn = (start, onMessage) => {
+    const worker = idle.pop() ?? startWorker();
+    workers.push(worker);
+    worker.onmessage = ({ data }) => onMessage(data);
+    worker.postMessage(start);
+  };
   const pool = await startPool(module, memory, plan, aborted, spawn, tap?.({ plan, memory, words }));
 
   async function logits(passes: Row[][], best = 0): Promise<Float32Array<ArrayBuffer>> {
@@ -121,7 +132,14 @@ async function open(
     bytes.fill(0xff, plan.layers[0]!.keys, plan.rowTokens);
     bytes.fill(0xff, plan.hidden, plan.bytes);
   }
-  return { pool, plan, memory, words, poison, logits };
+  /** As a thread that fails: the others leave at their next barrier. */
+  function end(): void {
+    words[ROWS / 4] = 0;
+    pool.kernels.fail(BARRIER);
+    pool.kernels.startPass(PASS);
+    idle.push(...workers.splice(0));
+  }
+  return { pool, plan, memory, words, poison, logits, end };
 }
 
 /** Rows in passes of the given sizes, over and over. */

@@ -3,36 +3,42 @@ import { expose, transfer } from 'comlink';
 import type { ModelConfig } from '../src/config';
 import { type ErrorRecord, toRecord } from '../src/errors';
 import type { Row } from '../src/pool';
-import { endWorkers, type MachineOptions, openMachine, openPlanted, type TestMachine } from './machine';
+import { type MachineOptions, openMachine, openPlanted, type TestMachine } from './machine';
 import { randomModel } from './plant';
 import type { ModelFiles } from './reading';
 
-let machine: TestMachine;
+let machine: TestMachine | undefined;
 
+function current(): TestMachine {
+  if (!machine) throw new Error('no machine is open');
+  return machine;
+}
+
+/** One machine at a time: the next one takes the place of the last. */
 const host = {
   async open(files: ModelFiles, options: MachineOptions): Promise<void> {
+    machine?.end();
     machine = await openMachine(files, options);
   },
   async plant(config: ModelConfig, seed: number, options: MachineOptions): Promise<void> {
+    machine?.end();
     machine = await openPlanted(randomModel(config, seed), options);
   },
   /** Every time from dirty memory. */
   async logits(passes: Row[][], best = 0): Promise<Float32Array<ArrayBuffer>> {
-    machine.poison();
-    const out = await machine.logits(passes, best);
+    const opened = current();
+    opened.poison();
+    const out = await opened.logits(passes, best);
     return transfer(out, [out.buffer]);
   },
   /** The error that a pass ends in. */
   async failure(rows: Row[]): Promise<ErrorRecord | undefined> {
     try {
-      await machine.pool.run(rows, 0);
+      await current().pool.run(rows, 0);
       return undefined;
     } catch (error) {
       return toRecord(error);
     }
-  },
-  async dispose(): Promise<void> {
-    endWorkers();
   },
 };
 

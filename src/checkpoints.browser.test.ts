@@ -3,7 +3,7 @@
  * src/reference.ts computes from the same checkpoint as bench/read-back.ts reads it. And restored from the stored form:
  * the same memory.
  */
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type ModelShape, modelOf } from '../bench/families';
 import { randomWeights } from '../bench/random-weights';
 import { type ReadTensor, readSafetensors } from '../bench/read-back';
@@ -14,7 +14,6 @@ import { fillMemory, restoreMemory, weightDifference } from '../e2e/filling';
 import { gaussian, prng } from '../e2e/kernel-lab';
 import {
   bitDifference,
-  endWorkers,
   inPasses,
   openMachine,
   relativeError,
@@ -31,7 +30,6 @@ import { linears } from './names';
 import type { Linear, ReferenceModel } from './reference';
 import { createShare } from './share';
 
-afterAll(endWorkers);
 const { module } = await compileKernels(true);
 const kernels = ['dot32', 'dot16', 'lut8'] as const;
 

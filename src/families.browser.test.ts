@@ -1,9 +1,8 @@
 /** The forward pass of every family in WASM against src/reference.ts, bit by bit: models that come from no file. */
-import { type Remote, wrap } from 'comlink';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { bitDifference, inPasses, type MachineOptions, openPlanted, rowsOf, someTokens } from '../e2e/machine';
-import type { MachineHost } from '../e2e/machine.worker';
+import { bitDifference, inPasses, openPlanted, rowsOf, someTokens } from '../e2e/machine';
 import { answer, type Precision, plainSwitches, randomModel } from '../e2e/plant';
+import { plantRemote } from '../e2e/remote';
 import type { ModelConfig } from './config';
 import type { Row } from './pool';
 import type { ReferenceModel } from './reference';
@@ -13,18 +12,6 @@ const small: Precision = { kvCache: 'bf16', lmHead: 'int8' };
 const mixed: Precision = { kvCache: 'bf16', lmHead: 'bf16' };
 const kernels = ['dot32', 'dot16', 'lut8'] as const;
 const kernelsAndThreads = kernels.flatMap((kernel) => [1, 2].map((threads) => ({ kernel, threads })));
-
-/** A machine in a worker of its own, with the random model of a seed. */
-async function openRemote(config: ModelConfig, seed: number, options: MachineOptions) {
-  const worker = new Worker(new URL('../e2e/machine.worker.ts', import.meta.url), { type: 'module' });
-  const host: Remote<MachineHost> = wrap<MachineHost>(worker);
-  await host.plant(config, seed, options);
-  const close = async (): Promise<void> => {
-    await host.dispose();
-    worker.terminate();
-  };
-  return { host, close };
-}
 
 type Sizes = Pick<ModelConfig, 'hidden' | 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'ffn' | 'vocab'>;
 
@@ -198,7 +185,7 @@ describe.each([...cases, ...stretched])('$name', ({ sizes, switches, precision }
   });
 
   test.each(kernelsAndThreads)('$kernel, $threads threads', async ({ kernel, threads }) => {
-    const { host, close } = await openRemote(config, seed, { ...options, kernel, threads });
+    const host = await plantRemote(config, seed, { ...options, kernel, threads });
     for (const cut of [[40], [1], [4, 5, 8, 9, 3, 2, 1, 16, 7]]) {
       const rows = rowsOf(sequences[0]!);
       const got = await host.logits(inPasses(rows, cut));
@@ -208,7 +195,6 @@ describe.each([...cases, ...stretched])('$name', ({ sizes, switches, precision }
       const got = await host.logits(inPasses(both, cut));
       expect(bitDifference(got, rightOf(both), vocab), `two sequences, passes of ${cut}`).toBe('');
     }
-    await close();
   });
 
   test.each([
@@ -240,11 +226,10 @@ describe.each([
 
   test.each(kernels)('%s, 2 threads', async (kernel) => {
     const right = answer(randomModel(config, 1), precision, tokens);
-    const { host, close } = await openRemote(config, 1, { ...precision, kernel, threads: 2, contextLength: 300 });
+    const host = await plantRemote(config, 1, { ...precision, kernel, threads: 2, contextLength: 300 });
     for (const cut of [[64], [61, 1, 2, 4, 1, 3]]) {
       const got = await host.logits(inPasses(rowsOf(tokens), cut));
       expect(bitDifference(got, right, config.vocab), `passes of ${cut}`).toBe('');
     }
-    await close();
   });
 });

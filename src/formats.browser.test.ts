@@ -1,5 +1,5 @@
 // The synthetic fixture in every format: the same tiles in memory, byte for byte, the same stored rows, and logits.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import {
   type Files,
   type Filled,
@@ -9,15 +9,13 @@ import {
   restoreMemory,
   weightDifference,
 } from '../e2e/filling';
-import { bitDifference, endWorkers, openMachine, relativeError, rowsOf } from '../e2e/machine';
+import { bitDifference, openMachine, relativeError, rowsOf } from '../e2e/machine';
 import { fixtures, readFixture } from '../e2e/reading';
 import { SternaError } from './errors';
 import { compileKernels, instantiateKernels } from './kernels';
 import type { KernelName, MemoryPlan } from './memory';
 import { base3Bytes } from './parts';
 import type { I2sOrder } from './ternary';
-
-afterAll(endWorkers);
 
 async function bytesOf(path: string): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(fixtures + path);

@@ -1,11 +1,10 @@
 /** The whole forward pass in WASM against src/reference.ts, bit by bit: shapes, kernels, threads, precisions, batching. */
-import { type Remote, wrap } from 'comlink';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { packedCheckpoint, type Shape, shapeOdd } from '../bench/synthesize';
-import { bitDifference, inPasses, type MachineOptions, openMachine, rowsOf, someTokens } from '../e2e/machine';
-import type { MachineHost } from '../e2e/machine.worker';
+import { bitDifference, inPasses, openMachine, rowsOf, someTokens } from '../e2e/machine';
 import { answer, type Precision } from '../e2e/plant';
 import { fetchModel, type ModelFiles, referenceModel, syntheticModel, tinyStories } from '../e2e/reading';
+import { openRemote } from '../e2e/remote';
 import type { Row } from './pool';
 
 const exact: Precision = { kvCache: 'f32', lmHead: 'bf16' };
@@ -14,18 +13,6 @@ const mixed: Precision = { kvCache: 'bf16', lmHead: 'bf16' };
 const int8Cache: Precision = { kvCache: 'int8', lmHead: 'bf16' };
 const kernels = ['dot32', 'dot16', 'lut8'] as const;
 const kernelsAndThreads = kernels.flatMap((kernel) => [1, 2, 3].map((threads) => ({ kernel, threads })));
-
-/** A machine in a worker of its own. */
-async function openRemote(files: ModelFiles, options: MachineOptions) {
-  const worker = new Worker(new URL('../e2e/machine.worker.ts', import.meta.url), { type: 'module' });
-  const host: Remote<MachineHost> = wrap<MachineHost>(worker);
-  await host.open(files, options);
-  const close = async (): Promise<void> => {
-    await host.dispose();
-    worker.terminate();
-  };
-  return { host, close };
-}
 
 /** How a prompt may be cut: everything at once, one by one, and around the sizes at which kernels change. */
 const cuts = [[64], [1], [4, 5, 8, 9, 3, 2, 1, 16, 7], [3, 1, 6, 2, 11]];
@@ -101,7 +88,7 @@ describe.each(cases)('$name', ({ shape, precision }) => {
   });
 
   test.each(kernelsAndThreads)('$kernel, $threads threads', async ({ kernel, threads }) => {
-    const { host, close } = await openRemote(files, { ...options, kernel, threads });
+    const host = await openRemote(files, { ...options, kernel, threads });
     for (const cut of cuts) {
       const rows = rowsOf(sequences[0]!);
       const got = await host.logits(
@@ -116,7 +103,6 @@ describe.each(cases)('$name', ({ shape, precision }) => {
       const got = await host.logits(inPasses(both, sizes));
       expect(bitDifference(got, rightOf(both), vocab), `two sequences, passes of ${sizes}`).toBe('');
     }
-    await close();
   });
 
   test.each([
@@ -157,12 +143,11 @@ describe.each([
 
   test.each(kernelsAndThreads)('$kernel, $threads threads', async ({ kernel, threads }) => {
     const options = { ...precision, kernel, threads, contextLength: 520, maxRows: 260 };
-    const { host, close } = await openRemote(files, options);
+    const host = await openRemote(files, options);
     for (const cut of [[260], [250, 1, 2, 4, 1, 3, 1, 5, 240], [1, 1, 127, 3]]) {
       const got = await host.logits(inPasses(rows, cut));
       expect(bitDifference(got, right, shape.vocab), `passes of ${cut}`).toBe('');
     }
-    await close();
   });
 });
 
@@ -178,12 +163,11 @@ describe('the embedded model', () => {
 
   test.each(kernelsAndThreads)('$kernel, $threads threads', async ({ kernel, threads }) => {
     for (const [precision, logits] of right) {
-      const { host, close } = await openRemote(files, { ...precision, kernel, threads });
+      const host = await openRemote(files, { ...precision, kernel, threads });
       for (const cut of [[40], [1], [7, 1, 12]]) {
         const got = await host.logits(inPasses(rowsOf(tokens), cut));
         expect(bitDifference(got, logits, 4096), `${JSON.stringify(precision)}, passes of ${cut}`).toBe('');
       }
-      await close();
     }
   });
 });

@@ -1,5 +1,5 @@
 /** RoPE tables of whole models: stretched frequencies against formulas in float64, and what GGUF files say of them. */
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { pieces } from '../bench/byte-file';
 import { floatTensor } from '../bench/encode-floats';
 import { randomWeights } from '../bench/random-weights';
@@ -7,7 +7,7 @@ import { small } from '../bench/shapes';
 import { checkpointFiles } from '../bench/synthesize';
 import type { Entry } from '../bench/write-gguf';
 import { type Files, fillMemory } from '../e2e/filling';
-import { bitDifference, endWorkers, inPasses, openMachine, relativeError, rowsOf, someTokens } from '../e2e/machine';
+import { bitDifference, inPasses, openMachine, relativeError, rowsOf, someTokens } from '../e2e/machine';
 import { plainSwitches } from '../e2e/plant';
 import type { ModelConfig, RopeScaling } from './config';
 import { compileKernels, instantiateKernels } from './kernels';
@@ -15,8 +15,6 @@ import { createPacker, stagingOf } from './packer';
 import { createMemory, type PlanOptions, planMemory } from './plan-memory';
 import { ropeTurns } from './reference';
 import { writeRopeTables } from './rope';
-
-afterAll(endWorkers);
 
 const { module } = await compileKernels(false);
 const options: PlanOptions = {

@@ -1,10 +1,9 @@
 /** Screening of the lm_head in the forward pass: the best logits are those of the full pass; and the option for it. */
-import { type Remote, wrap } from 'comlink';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packedCheckpoint, type Shape } from '../bench/synthesize';
-import { bitDifference, inPasses, type MachineOptions, openMachine, rowsOf, someTokens } from '../e2e/machine';
-import type { MachineHost } from '../e2e/machine.worker';
-import { type ModelFiles, syntheticModel, tinyStories } from '../e2e/reading';
+import { bitDifference, inPasses, openMachine, rowsOf, someTokens } from '../e2e/machine';
+import { syntheticModel, tinyStories } from '../e2e/reading';
+import { openRemote } from '../e2e/remote';
 import { lostAmongBest } from '../e2e/screening-lab';
 import type { SternaError } from './errors';
 import type { GenerateSettings } from './generate-types';
@@ -16,19 +15,6 @@ const shapes: [string, Shape][] = [
   ['2501 rows of 96', { hidden: 96, ffn: 60, layers: 1, heads: 3, kvHeads: 1, vocab: 2501, seed: 1 }],
   ['3000 rows of 320', { hidden: 320, ffn: 64, layers: 1, heads: 5, kvHeads: 5, vocab: 3000, seed: 2 }],
 ];
-
-async function openRemote(files: ModelFiles, options: MachineOptions) {
-  const worker = new Worker(new URL('../e2e/machine.worker.ts', import.meta.url), { type: 'module' });
-  const host: Remote<MachineHost> = wrap<MachineHost>(worker);
-  await host.open(files, options);
-  return {
-    host,
-    close: async () => {
-      await host.dispose();
-      worker.terminate();
-    },
-  };
-}
 
 describe.each(shapes)('%s', (_, shape) => {
   const { vocab } = shape;
@@ -53,7 +39,7 @@ describe.each(shapes)('%s', (_, shape) => {
   test.each(
     (['dot32', 'dot16', 'lut8'] as const).flatMap((kernel) => [1, 2, 3].map((threads) => ({ kernel, threads }))),
   )('$kernel, $threads threads', async ({ kernel, threads }) => {
-    const { host, close } = await openRemote(files, { ...options, kernel, threads });
+    const host = await openRemote(files, { ...options, kernel, threads });
     for (const best of [1, 3, 64]) {
       const { lost, finite } = check(await host.logits(inPasses(rows, sizes), best), best);
       expect(lost, `best ${best}`).toBe('');
@@ -62,7 +48,6 @@ describe.each(shapes)('%s', (_, shape) => {
     for (const best of [0, 65, 2 ** 20]) {
       expect(bitDifference(await host.logits(inPasses(rows, sizes), best), full, vocab), `best ${best}`).toBe('');
     }
-    await close();
   });
 
   test.each([

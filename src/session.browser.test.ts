@@ -1,10 +1,9 @@
 /** The session over the pool: what is reused, and that passes that were aborted or have failed leave nothing behind. */
-import { type Remote, wrap } from 'comlink';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { packedCheckpoint, shapeOdd } from '../bench/synthesize';
 import { bitDifference, openMachine, rowsOf, someTokens } from '../e2e/machine';
-import type { MachineHost } from '../e2e/machine.worker';
 import { type ModelFiles, syntheticModel } from '../e2e/reading';
+import { openRemote } from '../e2e/remote';
 import { fromRecord, SternaError } from './errors';
 import { append, commonPrefix, logitsView, rowsOf as nextRows, prefill, type Session } from './session';
 
@@ -120,13 +119,6 @@ describe('a thread that fails', () => {
   /** A token whose row of the embedding lies outside every memory of this size. */
   const absurd = Math.floor(3.5e9 / (shapeOdd.hidden * 2));
 
-  async function openRemote(threads: number) {
-    const worker = new Worker(new URL('../e2e/machine.worker.ts', import.meta.url), { type: 'module' });
-    const host: Remote<MachineHost> = wrap<MachineHost>(worker);
-    await host.open(files, { ...options, threads });
-    return { host, worker };
-  }
-
   // rows are shared out by turns: row r is embedded by thread r modulo threads
   test.each([
     { threads: 1, failing: 0, rows: 1 },
@@ -137,7 +129,7 @@ describe('a thread that fails', () => {
     { threads: 3, failing: 0, rows: 12 },
     { threads: 3, failing: 1, rows: 12 },
   ])('thread $failing of $threads in a pass of $rows rows', async ({ threads, failing, rows }) => {
-    const { host, worker } = await openRemote(threads);
+    const host = await openRemote(files, { ...options, threads });
     const good = rowsOf(tokens.slice(0, rows));
     expect(await host.failure(good)).toBeUndefined();
     const record = await host.failure(good.map((row, i) => (i === failing ? { ...row, token: absurd } : row)));
@@ -146,7 +138,5 @@ describe('a thread that fails', () => {
     const error = record && fromRecord(record);
     expect(error).toBeInstanceOf(SternaError);
     for (let again = 0; again < 2; again++) expect(await host.failure(good)).toMatchObject({ code: 'worker' });
-    await host.dispose();
-    worker.terminate();
   });
 });
