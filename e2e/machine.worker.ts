@@ -1,10 +1,9 @@
 /** Test machines with several threads: thread 0 may have to sleep, which a page must not do. */
 import { expose, transfer } from 'comlink';
-import type { ModelConfig } from '../src/config';
 import { type ErrorRecord, toRecord } from '../src/errors';
 import type { Row } from '../src/pool';
+import type { ReferenceModel } from '../src/reference';
 import { type MachineOptions, openMachine, openPlanted, type TestMachine } from './machine';
-import { randomModel } from './plant';
 import type { ModelFiles } from './reading';
 
 let machine: TestMachine | undefined;
@@ -20,9 +19,9 @@ const host = {
     machine?.end();
     machine = await openMachine(files, options);
   },
-  async plant(config: ModelConfig, seed: number, options: MachineOptions): Promise<void> {
+  async plant(model: ReferenceModel, options: MachineOptions): Promise<void> {
     machine?.end();
-    machine = await openPlanted(randomModel(config, seed), options);
+    machine = await openPlanted(model, options);
   },
   /** Every time from dirty memory. */
   async logits(passes: Row[][], best = 0): Promise<Float32Array<ArrayBuffer>> {

@@ -45,8 +45,15 @@ export function randomModel(config: ModelConfig, seed: number): ReferenceModel {
   const gains = (n: number): Float32Array => gaussian(n, random, 0.15).map((v) => 1 + v);
   // an input of unit size gives an output of about unit size: else every softmax would be one-hot
   const scale = (cols: number): number => Math.fround((0.8 + 0.4 * random()) / Math.sqrt(0.67 * cols));
+  /** Random for `width` columns, then zeros. */
+  const tritsOf = (rows: number, cols: number, width: number): Int8Array => {
+    const trits = new Int8Array(rows * cols);
+    for (let row = 0; row < rows; row++)
+      for (let at = row * cols; at < row * cols + width; at++) trits[at] = Math.floor(random() * 3) - 1;
+    return trits;
+  };
   const matrix = (rows: number, cols: number): TernaryMatrix => ({
-    trits: Int8Array.from({ length: rows * cols }, () => Math.floor(random() * 3) - 1),
+    trits: tritsOf(rows, cols, cols),
     rows,
     cols,
     scale: scale(cols),
@@ -54,7 +61,7 @@ export function randomModel(config: ModelConfig, seed: number): ReferenceModel {
   const groupedMatrix = (rows: number, width: number): GroupedMatrix => {
     const cols = pad(width, group);
     return {
-      trits: Int8Array.from({ length: rows * cols }, (_, i) => (i % cols < width ? Math.floor(random() * 3) - 1 : 0)),
+      trits: tritsOf(rows, cols, width),
       rows,
       cols,
       group,

@@ -1,6 +1,6 @@
 /** The test machines of a page, in a worker of their own that lives as long as the page: see machine.worker.ts. */
 import { type Remote, wrap } from 'comlink';
-import type { ModelConfig } from '../src/config';
+import type { ReferenceModel } from '../src/reference';
 import type { MachineOptions } from './machine';
 import type { MachineHost } from './machine.worker';
 import type { ModelFiles } from './reading';
@@ -20,13 +20,9 @@ export async function openRemote(files: ModelFiles, options: MachineOptions): Pr
   return remote;
 }
 
-/** The same with the random model of a seed. */
-export async function plantRemote(
-  config: ModelConfig,
-  seed: number,
-  options: MachineOptions,
-): Promise<Remote<MachineHost>> {
+/** The same with a model that comes from no file. */
+export async function plantRemote(model: ReferenceModel, options: MachineOptions): Promise<Remote<MachineHost>> {
   const remote = host ?? start();
-  await remote.plant(config, seed, options);
+  await remote.plant(model, options);
   return remote;
 }

@@ -185,7 +185,7 @@ describe.each([...cases, ...stretched])('$name', ({ sizes, switches, precision }
   });
 
   test.each(kernelsAndThreads)('$kernel, $threads threads', async ({ kernel, threads }) => {
-    const host = await plantRemote(config, seed, { ...options, kernel, threads });
+    const host = await plantRemote(model, { ...options, kernel, threads });
     for (const cut of [[40], [1], [4, 5, 8, 9, 3, 2, 1, 16, 7]]) {
       const rows = rowsOf(sequences[0]!);
       const got = await host.logits(inPasses(rows, cut));
@@ -224,9 +224,14 @@ describe.each([
   const config: ModelConfig = { ...plainSwitches, hidden: 40, layers: 2, ffn: 36, vocab: 9, ...change } as ModelConfig;
   const tokens = someTokens(300, config.vocab);
 
+  const model = randomModel(config, 1);
+  let right: Float32Array<ArrayBuffer>;
+  beforeAll(() => {
+    right = answer(model, precision, tokens);
+  });
+
   test.each(kernels)('%s, 2 threads', async (kernel) => {
-    const right = answer(randomModel(config, 1), precision, tokens);
-    const host = await plantRemote(config, 1, { ...precision, kernel, threads: 2, contextLength: 300 });
+    const host = await plantRemote(model, { ...precision, kernel, threads: 2, contextLength: 300 });
     for (const cut of [[64], [61, 1, 2, 4, 1, 3]]) {
       const got = await host.logits(inPasses(rowsOf(tokens), cut));
       expect(bitDifference(got, right, config.vocab), `passes of ${cut}`).toBe('');

@@ -228,7 +228,7 @@ function combine(blocks: Block[]): Float32Array {
   for (const [b, block] of blocks.entries()) {
     const weight = expF32(f(block.m - m));
     l = f(l + f(weight * block.l));
-    for (const [j, o] of block.o.entries()) out[j] = b === 0 ? o * weight : out[j]! + f(o * weight);
+    for (let j = 0; j < out.length; j++) out[j] = b === 0 ? block.o[j]! * weight : out[j]! + f(block.o[j]! * weight);
   }
   const inverse = f(1 / l);
   return out.map((v) => v * inverse);
@@ -253,7 +253,7 @@ export function attend(
       const o = new Float32Array(query.length);
       for (const [p, w] of weights.entries()) {
         const value = valueBlocks[b]![p]!;
-        for (const [j, v] of value.entries()) o[j] = o[j]! + f(v * w);
+        for (let j = 0; j < o.length; j++) o[j] = o[j]! + f(value[j]! * w);
       }
       return { m, l, o };
     }),
@@ -288,7 +288,8 @@ export function attendInt8(
   return combine(
     inBlocks(keys).map((block, b) => {
       const scores = block.map((key) => {
-        const sum = key.codes.reduce((total, code, i) => total + code * q.codes[i]!, 0);
+        let sum = 0;
+        for (let i = 0; i < key.codes.length; i++) sum += key.codes[i]! * q.codes[i]!;
         return f(f(sum) * f(key.scale * scale));
       });
       const { m, l, weights } = softmaxOf(scores);
@@ -298,7 +299,8 @@ export function attendInt8(
       );
       const sums = new Array<number>(query.length).fill(0);
       for (const [p, code] of w.codes.entries()) {
-        for (const [j, v] of valueBlocks[b]![p]!.codes.entries()) sums[j] = sums[j]! + code * v;
+        const { codes } = valueBlocks[b]![p]!;
+        for (let j = 0; j < codes.length; j++) sums[j] = sums[j]! + code * codes[j]!;
       }
       return { m, l, o: Float32Array.from(sums, (sum) => f(sum) * w.scale) };
     }),
@@ -338,17 +340,26 @@ export function lmHeadInt8(rows: { codes: Int8Array; scale: number }[], x: Float
   const c = most > 0 ? f(8128 / most) : 0;
   const a = Array.from(x, (v) => roundEven(f(v * c)));
   const inverse = f(most / 8128);
-  return Float32Array.from(
-    rows,
-    ({ codes, scale }) => codes.reduce((sum, w, i) => sum + w * a[i]!, 0) * (scale * inverse),
-  );
+  return Float32Array.from(rows, ({ codes, scale }) => {
+    let sum = 0;
+    for (let i = 0; i < codes.length; i++) sum += codes[i]! * a[i]!;
+    return sum * (scale * inverse);
+  });
 }
 
 /** The rows of an array, `width` elements each. */
 const rowsOf = (x: Float32Array, width: number): Float32Array[] =>
   Array.from({ length: x.length / width }, (_, r) => x.slice(r * width, (r + 1) * width));
 
-const joined = (rows: Float32Array[]): Float32Array => Float32Array.from(rows.flatMap((row) => [...row]));
+function joined(rows: Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.reduce((sum, row) => sum + row.length, 0));
+  let at = 0;
+  for (const row of rows) {
+    all.set(row, at);
+    at += row.length;
+  }
+  return all;
+}
 
 /** A matrix whose every scale is multiplied by a factor. */
 const scaled = (matrix: Linear, factor: number): Linear =>
