@@ -1,6 +1,7 @@
 /** The models in the browser's storage, for the page: what is there, whether it is whole, and how to get rid of it. */
 import { callOptions } from './call-options';
 import { SternaError } from './errors';
+import { createListener } from './listener';
 import type { CachedModel, HubSource, StorageFacts } from './load-types';
 import { openStore, type Store } from './store';
 
@@ -55,7 +56,7 @@ export async function verifyModel(
   options: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
 ): Promise<{ damaged: number }> {
   const { onProgress, signal } = callOptions(options);
-  return (await needStore()).verify(id, onProgress, signal);
+  return (await needStore()).verify(id, createListener(onProgress).tell, signal);
 }
 
 /** What is taken and what is free. @throws SternaError `unsupported` where the browser gives no storage */

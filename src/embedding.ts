@@ -3,6 +3,7 @@ import { proxy } from 'comlink';
 import { SternaError } from './errors';
 import type { EmbedOptions, EmbedResult, PrefillProgress } from './generate-types';
 import type { Engine } from './link';
+import { createListener } from './listener';
 
 type Text = string | number[];
 
@@ -30,16 +31,14 @@ export async function startEmbedding(
   { signal, onProgress, ...settings }: EmbedOptions,
 ): Promise<EmbedResult> {
   const texts = toTexts(input);
-  let open = true; // progress comes over a channel of its own, and may be late
-  const report = proxy((progress: PrefillProgress) => {
-    if (open) onProgress?.(progress);
-  });
+  const listener = createListener(onProgress);
+  const report = proxy((progress: PrefillProgress) => listener.tell(progress));
   try {
     const { vectors, promptTokens } = await abortable(signal, (id) => api.embed(id, texts, settings, report));
     const width = vectors.length / texts.length;
     const embeddings = texts.map((_, index) => vectors.slice(index * width, (index + 1) * width));
     return { embeddings, usage: { promptTokens } };
   } finally {
-    open = false;
+    listener.end();
   }
 }

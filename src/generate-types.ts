@@ -93,7 +93,7 @@ export interface GenerateOptions {
   draft?: 'auto' | boolean;
   /** Ends the answer with finishReason `abort`; what was generated so far is kept. */
   signal?: AbortSignal;
-  /** Called before the first pass over the prompt and after each. */
+  /** Called before the first pass over the prompt and after each. What it throws is reported as an uncaught error. */
   onPrefill?: (progress: PrefillProgress) => void;
   /** Called with each chunk as it comes, also when nobody iterates. What it throws is reported as an uncaught error. */
   onToken?: (chunk: Chunk) => void;
@@ -106,6 +106,9 @@ export interface GenerateOptions {
  * them; -Infinity forbids a token. The row is only valid until the function returns or its promise is settled: where memory
  * is shared, it may be the engine's own. What it throws, or what leaves nothing to choose from (NaN, Infinity, nothing but
  * -Infinity), ends the answer with `bad-input`; the error thrown is its `cause`. An abort does not wait for its promise.
+ *
+ * A `responseFormat`, and a call that `toolChoice` asks for, forbid what they forbid after it; where both leave nothing to
+ * choose from, the answer ends with `bad-input` too. With `n`, the answers call it one after the other.
  */
 export type LogitsProcessor = (logits: Float32Array, context: LogitsContext) => void | Promise<void>;
 

@@ -4,6 +4,7 @@ import { optionsFault } from './call-options';
 import type { CallReading } from './chat';
 import type { Chunk, GenerateOptions, GenerateResult } from './generate-types';
 import { type Engine, nextRequest } from './link';
+import { createListener } from './listener';
 import { callProcessor } from './logits-processor';
 import type { Answered, GenerateMessage, LogitsReply, Prompt } from './protocol';
 
@@ -41,6 +42,8 @@ export function startAnswer<Result extends GenerateResult>(
   const { signal, onPrefill, onToken, logitsProcessor, ...settings } = fault ? {} : options;
   const id = nextRequest();
   const { port1, port2 } = new MessageChannel();
+  const tokens = createListener(onToken);
+  const prompts = createListener(onPrefill);
   const chunks: Chunk[] = [];
   let wake: (() => void) | undefined;
   let over = false;
@@ -54,13 +57,7 @@ export function startAnswer<Result extends GenerateResult>(
   const deliver = (chunk: Chunk): void => {
     chunks.push(chunk);
     wake?.();
-    try {
-      onToken?.(chunk);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error; // the page's own; the answer goes on
-      });
-    }
+    tokens.tell(chunk);
   };
 
   // the port's messages and the call's reply come over different channels: the last chunks may come after the reply
@@ -74,8 +71,8 @@ export function startAnswer<Result extends GenerateResult>(
     received++;
     if ('chunk' in data) deliver(reading ? reading.chunk(data.chunk) : data.chunk);
     if ('row' in data) void processor?.handle(data.row);
+    if ('prefill' in data) prompts.tell(data.prefill);
     if (received >= expected) settle();
-    if ('prefill' in data) onPrefill?.(data.prefill);
   };
 
   const result = (async (): Promise<Result> => {

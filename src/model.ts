@@ -20,6 +20,7 @@ import type {
 } from './generate-types';
 import { type Generation, startGeneration } from './generation';
 import { startEngine } from './link';
+import { createListener } from './listener';
 import type { Inspection, LoadOptions, ModelInfo, Progress, Source } from './load-types';
 import { createOpenAI } from './openai';
 import type { OpenAIFace } from './openai-types';
@@ -201,10 +202,9 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
   const engine = startEngine(locateAssets(assets));
   const { api, call, abort, abortable, end } = engine;
   const aborted = new SternaError('aborted', 'loading was aborted');
-  let loading = true; // progress comes over a channel of its own, and may be late
-  const report = proxy((progress: Progress) => {
-    if (loading) onProgress?.(progress);
-  });
+  let loading = true;
+  const { tell, end: endOfNews } = createListener(onProgress);
+  const report = proxy((progress: Progress) => tell(progress));
   const onAbort = (id: number): void => {
     abort(id);
     setTimeout(() => loading && end(aborted), LOAD_ABORT_MS);
@@ -215,7 +215,8 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
     if (signal?.aborted) throw aborted;
     engine.share(memory);
     const { file: bytes } = info.bytes;
-    onProgress?.({ phase: 'ready', file: '', loaded: bytes, total: bytes, rate: 0 }); // none of the others comes after it
+    tell({ phase: 'ready', file: '', loaded: bytes, total: bytes, rate: 0 });
+    endOfNews(); // none of the others comes after it
     loading = false;
     const chat: Model['chat'] = (messages, chatOptions) => startChat(engine, info, messages, chatOptions ?? {});
     const openai = createOpenAI({ info, chat, tokenTexts: (ids) => call(() => api.tokenTexts(ids)) });
@@ -263,6 +264,7 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
     end(error instanceof SternaError ? error : new SternaError('worker', String(error)));
     throw error;
   } finally {
+    endOfNews();
     loading = false;
   }
 }

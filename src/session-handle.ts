@@ -5,7 +5,9 @@ import { prepareChat } from './chat';
 import { SternaError } from './errors';
 import type { ChatOptions, Message, PrefillProgress } from './generate-types';
 import { type Generation, startAnswer } from './generation';
+import { isObject } from './json';
 import { type Engine, nextRequest } from './link';
+import { createListener } from './listener';
 import type { ModelInfo } from './load-types';
 import type {
   Restored,
@@ -16,6 +18,7 @@ import type {
   SessionState,
   WhenFull,
 } from './session-types';
+import { checkTools } from './tool-format';
 
 /**
  * A conversation with a model. What has been read and written stays as it was, token by token, and its keys and values are
@@ -99,7 +102,8 @@ function toMessages(given: unknown): Message[] {
 /** A new session; nothing is computed. @throws SternaError `bad-input` */
 export function beginSession(engine: Engine, info: ModelInfo, options: SessionOptions): Session {
   const known = knownOptions(callOptions(options), 'system', 'messages', 'tools', 'whenFull');
-  const { system, messages = [], tools, whenFull = 'stop' } = known;
+  const { system, messages = [], whenFull = 'stop' } = known;
+  const tools = checkTools(known.tools);
   if (!['error', 'stop', 'drop-oldest'].includes(whenFull)) {
     throw new SternaError('bad-input', 'whenFull', { got: String(whenFull), expected: 'error, stop or drop-oldest' });
   }
@@ -121,27 +125,14 @@ export async function restoreSession(
   if (typeof id !== 'string') throw bad('id of a session', id, 'a string');
   const owner = nextRequest();
   const start = performance.now();
-  const report = told(onProgress);
+  const report = createListener(onProgress);
   const { state, name, why } = await engine
-    .abortable(signal, (request) => engine.api.restoreSession(request, owner, id, report.proxy))
+    .abortable(signal, (request) => engine.api.restoreSession(request, owner, id, proxy(report.tell)))
     .finally(report.end);
   const restored: Restored = { from: why === undefined ? 'cache' : 'prefill', why, ms: performance.now() - start };
   const marks: number[] = [];
   marks[state.messages.length] = state.ids.length;
   return createHandle(engine, info, { state, owner, marks, saved: { id, name }, restored });
-}
-
-/** A callback for the engine. It comes over a channel of its own, and may be late: after `end` nothing is told. */
-function told<Args extends unknown[]>(listener: ((...args: Args) => void) | undefined) {
-  let over = false;
-  return {
-    proxy: proxy((...args: Args) => {
-      if (!over) listener?.(...args);
-    }),
-    end: () => {
-      over = true;
-    },
-  };
 }
 
 function createHandle(engine: Engine, info: ModelInfo, { state, owner, marks, saved, restored }: Beginning): Session {
@@ -197,8 +188,10 @@ function createHandle(engine: Engine, info: ModelInfo, { state, owner, marks, sa
     state: { ...state, messages: [...state.messages, ...more] },
   });
 
-  function chat(message: string | Message | Message[], options: ChatOptions = {}): Generation<SessionResult> {
-    const { failure, tools, settings, reading } = prepareChat(info, { tools: state.tools, ...options });
+  function chat(message: string | Message | Message[], given?: ChatOptions): Generation<SessionResult> {
+    const options: ChatOptions = given ?? {};
+    const withTools = isObject(options) ? { ...options, tools: given?.tools ?? state.tools } : options;
+    const { failure, tools, settings, reading } = prepareChat(info, withTools);
     let aborted = false;
     let end: () => void = () => {};
     const prompt = () => {
@@ -251,8 +244,8 @@ function createHandle(engine: Engine, info: ModelInfo, { state, owner, marks, sa
       const { signal, onPrefill } = knownOptions(callOptions(options), 'signal', 'onPrefill');
       return turn(signal, async () => {
         const call = callOf(toMessages(messages));
-        const report = told((done: number, total: number) => onPrefill?.({ done, total }));
-        const extended = engine.abortable(signal, (id) => engine.api.extendSession(id, call, report.proxy));
+        const report = createListener((done: number, total: number) => onPrefill?.({ done, total }));
+        const extended = engine.abortable(signal, (id) => engine.api.extendSession(id, call, proxy(report.tell)));
         advance(await extended.finally(report.end));
       });
     },
@@ -274,9 +267,9 @@ function createHandle(engine: Engine, info: ModelInfo, { state, owner, marks, sa
       return turn(signal, async () => {
         const first = state.messages.find(({ role, content }) => role === 'user' && content)?.content.slice(0, 80);
         const as = { id: saved?.id ?? crypto.randomUUID(), name: name ?? saved?.name ?? first ?? '' };
-        const report = told(onProgress);
+        const report = createListener(onProgress);
         await engine
-          .abortable(signal, (id) => engine.api.saveSession(id, callOf([]), as, report.proxy))
+          .abortable(signal, (id) => engine.api.saveSession(id, callOf([]), as, proxy(report.tell)))
           .finally(report.end);
         saved = as;
         return as.id;

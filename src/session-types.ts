@@ -9,7 +9,10 @@ export interface SessionOptions {
   system?: string;
   /** What has been said already. It is read with the first `append` or `chat`. */
   messages?: Message[];
-  /** Functions that the model may call: what `chat` is given where its own options name none. */
+  /**
+   * Functions that the model may call: what `chat` is given where its own options name none. Templates tell of them at the
+   * beginning: a call with others, or with `toolChoice: 'none'`, has the conversation read anew.
+   */
   tools?: Tool[];
   /**
    * What to do where the context is full. `stop` (default): an answer ends with finishReason `length` at the end of the
