@@ -44,7 +44,7 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
   let model: LoadedModel | undefined;
   /** Loading or inspecting. */
   let loading: { id: number; controller: AbortController } | undefined;
-  let atWork: { id: number; done: Promise<void> } | undefined;
+  let atWork: { id: number; done: Promise<void>; aborted: boolean } | undefined;
   const abortedEarly = new Set<number>(); // requests aborted before they were at work
 
   const loaded = (): LoadedModel => {
@@ -102,9 +102,11 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
   ): Promise<T> {
     const loadedModel = loaded();
     const { words } = loadedModel;
-    const isAborted = (request: number): boolean => Atomics.load(words, ABORT / 4) === request;
+    // the word may name another request by now; what has been heard counts
+    const isAborted = (request: { id: number; aborted: boolean }): boolean =>
+      request.aborted || Atomics.load(words, ABORT / 4) === request.id;
     while (atWork) {
-      if (!isAborted(atWork.id)) {
+      if (!isAborted(atWork)) {
         const facts = { got: 'a second call', expected: 'one at a time' };
         throw new SternaError('busy', 'the model is at work on another call; await or abort it first', facts);
       }
@@ -114,11 +116,12 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
     const done = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    atWork = { id, done };
+    const own = { id, done, aborted: abortedEarly.delete(id) };
+    atWork = own;
     words[REQUEST / 4] = id;
-    if (abortedEarly.delete(id)) Atomics.store(words, ABORT / 4, id);
+    if (own.aborted) Atomics.store(words, ABORT / 4, id);
     try {
-      return await work(loadedModel, () => isAborted(id));
+      return await work(loadedModel, () => isAborted(own));
     } finally {
       atWork = undefined;
       words[REQUEST / 4] = 0;
@@ -260,8 +263,10 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
     },
     async abort(id) {
       if (loading?.id === id) loading.controller.abort();
-      else if (model && atWork?.id === id) Atomics.store(model.words, ABORT / 4, id);
-      else abortedEarly.add(id);
+      else if (model && atWork?.id === id) {
+        atWork.aborted = true;
+        Atomics.store(model.words, ABORT / 4, id);
+      } else abortedEarly.add(id);
     },
   };
 }
