@@ -5,6 +5,7 @@ import { Conversation } from './conversation';
 import type { Engine } from './engine-settings';
 import { plural } from './figures';
 import { ChatHistory } from './history';
+import { keptCache } from './kept-cache';
 import { readSettings, writeSettings } from './last-settings';
 import { type Problem, problemOf } from './problem';
 import { saveFile } from './save-file';
@@ -23,6 +24,7 @@ export class Chats {
   constructor(changed: () => void) {
     this.#changed = changed;
     this.history = new ChatHistory(() => this.#listed());
+    keptCache.allowed = () => this.history.kept;
     this.conversation = new Conversation(
       readSettings(),
       (chat) => {
@@ -37,6 +39,7 @@ export class Chats {
   async begin(): Promise<void> {
     await this.history.read();
     await this.openNamed();
+    if (this.history.kept) void keptCache.tidy(new Set(this.history.chats.map(({ id }) => id)));
   }
 
   /** The page may be about to close: what there is of an answer, and what the store has not confirmed, stays all the same. */
@@ -90,6 +93,7 @@ export class Chats {
   async remove(id: string): Promise<void> {
     if (id === this.conversation.chat.id) await this.fresh(this.conversation.chat.settings.engine);
     await this.history.delete(id);
+    void keptCache.forget(id);
   }
 
   /** Takes in the chats of a file. */

@@ -1,5 +1,6 @@
-import type { Generation, Message, Model, PrefillProgress } from '../src/index';
+import type { Message, Model, PrefillProgress } from '../src/index';
 import { branch, type Chat, type ChatSettings, endUnder, keepable, newChat, newId, type Turn, withTurn } from './chat';
+import { keptCache } from './kept-cache';
 import { type Problem, problemOf } from './problem';
 import { type Reading, read } from './reading';
 import { generateOptions } from './sampling';
@@ -22,7 +23,8 @@ export class Conversation {
   live: Live | undefined;
   /** What went wrong, by the id of the turn that it stands under. */
   readonly problems = new Map<string, Problem>();
-  #generation: Generation | undefined;
+  /** Ends the answer under way. */
+  #attempt: AbortController | undefined;
   #finished: Promise<void> | undefined;
   #frame = 0;
   readonly #save: (chat: Chat) => void;
@@ -105,7 +107,7 @@ export class Conversation {
 
   /** Ends the answer under way; what is there is kept. */
   stop(): void {
-    this.#generation?.abort();
+    this.#attempt?.abort();
   }
 
   /** Saves the answer under way as far as it is there. */
@@ -131,13 +133,16 @@ export class Conversation {
     if (former) this.#drop(former);
     this.problems.clear();
     const messages = this.#messages(question);
+    const attempt = new AbortController();
+    this.#attempt = attempt;
     const { id } = this.#add(question, 'assistant', '');
     this.live = { id, reading: undefined, tokens: 0, tokensPerSecond: 0 };
-    this.#finished = this.#stream(id, model, messages, former);
+    this.#finished = this.#stream(id, model, messages, attempt.signal, former);
     this.#changed();
     await this.#finished;
-    this.#finished = this.#generation = this.live = undefined;
+    this.#finished = this.#attempt = this.live = undefined;
     this.#save(this.chat);
+    if (!this.problems.has(id)) keptCache.soon(this.chat.id, this.#messages(id), this.contextUsed, model);
     this.#changed();
   }
 
@@ -147,7 +152,7 @@ export class Conversation {
     this.chat = { ...this.chat, leaf: parent, turns: this.chat.turns.filter((turn) => turn.id !== id) };
   }
 
-  async #stream(id: string, model: Model, messages: Message[], former?: Turn): Promise<void> {
+  async #stream(id: string, model: Model, messages: Message[], signal: AbortSignal, former?: Turn): Promise<void> {
     let text = '';
     let [first, saved] = [0, -savePeriod];
     let reading: Reading | undefined;
@@ -157,8 +162,10 @@ export class Conversation {
       this.#soon();
     };
     try {
-      this.#generation = model.chat(messages, { ...generateOptions(this.chat.settings.sampling), onPrefill });
-      for await (const chunk of this.#generation) {
+      await keptCache.ready(this.chat.id, model, signal);
+      const options = generateOptions(this.chat.settings.sampling);
+      const generation = model.chat(messages, { ...options, onPrefill, signal });
+      for await (const chunk of generation) {
         const now = performance.now();
         first ||= now;
         text += chunk.text;
@@ -171,13 +178,7 @@ export class Conversation {
         }
         this.#soon();
       }
-      const {
-        text: whole,
-        tokens: _tokens,
-        answers: _answers,
-        draft: _draft,
-        ...figures
-      } = await this.#generation.result;
+      const { text: whole, tokens: _tokens, answers: _answers, draft: _draft, ...figures } = await generation.result;
       const { name, contextLength } = model.info;
       this.#replace(id, { text: whole, figures: { ...figures, model: name, contextLength } });
     } catch (error) {
@@ -198,10 +199,10 @@ export class Conversation {
     });
   }
 
-  /** What the model is to read: questions without an answer are left out, but for the last. */
-  #messages(question: string): Message[] {
+  /** What the model is to read, to a turn: questions without an answer are left out, but for the last. */
+  #messages(leaf: string): Message[] {
     const { systemPrompt = '' } = this.chat.settings.sampling;
-    const turns = branch({ ...this.chat, leaf: question });
+    const turns = branch({ ...this.chat, leaf });
     const unanswered = (index: number) => turns[index + 1]?.role === 'assistant' && !turns[index + 1]?.text;
     const spoken = turns.filter((turn, index) => turn.text !== '' && !unanswered(index));
     const messages = spoken.map(({ role, text }) => ({ role, content: text }));

@@ -2,6 +2,7 @@ import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import { type CachedModel, deleteModel, persistStorage, type StorageFacts, verifyModel } from '../src/index';
 import { bytes, plural } from './figures';
+import { keptCache } from './kept-cache';
 import { titleOf } from './known-models';
 import { percent, shareOf } from './on-device';
 import { problemOf } from './problem';
@@ -76,7 +77,7 @@ export class StoragePanel extends LitElement {
   }
 
   #room(facts: StorageFacts): TemplateResult {
-    const { used, quota, persisted } = facts;
+    const { used, quota, persisted, sessions } = facts;
     return html`
       <div class="room" data-testid="quota">
         <p>${roomWords(facts)}</p>
@@ -86,6 +87,16 @@ export class StoragePanel extends LitElement {
           really has, it does not tell.
         </p>
       </div>
+      ${
+        sessions > 0
+          ? html`
+              <div class="room">
+                <p data-testid="kept-chats">${bytes(sessions)} of what the model has read, so that chats go on at once after a reload.</p>
+                <button data-testid="forget-chats" @click=${this.#forget}>Clear it</button>
+              </div>
+            `
+          : nothing
+      }
       <div class="room" role="status">
         ${
           persisted
@@ -192,6 +203,12 @@ export class StoragePanel extends LitElement {
       this.#say(id, code === 'aborted' ? 'The check was stopped.' : `The check failed: ${message}`);
     }
     this.check = undefined;
+    this.#changed();
+  }
+
+  async #forget(): Promise<void> {
+    await keptCache.forgetAll();
+    this.querySelector<HTMLElement>('.storage')?.focus(); // the button goes
     this.#changed();
   }
 
