@@ -8,10 +8,9 @@ const long =
 
 /** Opens the storage page, looks, and closes it. */
 async function inStorage(page: Page, look: () => Promise<void>): Promise<void> {
-  await page.getByTestId('change-model').first().click();
+  await page.getByTestId('choose-model').click();
   await page.getByTestId('open-storage').click();
-  await look();
-  await page.keyboard.press('Escape');
+  await look().finally(() => page.keyboard.press('Escape'));
 }
 
 /** The chats have been kept. */
