@@ -57,3 +57,17 @@ test('what another tab has set aside since is not dropped', async () => {
   expect(asides()).toHaveLength(1);
   expect((await reopened()).find(chat.id)?.turns).toHaveLength(2);
 });
+
+test('what is saved while the chats are read again stays in the list', async () => {
+  const history = await reopened();
+  const chat = asked();
+  await history.save(chat);
+  const [answer, other] = [withText(chat, 'assistant', 'Once'), asked()];
+  const reading = history.read(); // as another tab has changed something
+  const saving = [history.save(answer), history.save(other)];
+  await reading;
+  expect(history.find(chat.id)?.turns).toHaveLength(2);
+  expect(history.find(other.id)).toBeDefined();
+  await Promise.all(saving);
+  expect((await reopened()).find(other.id)).toEqual(other);
+});

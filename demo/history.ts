@@ -42,8 +42,11 @@ export class ChatHistory {
         await (chat ? update<Chat>(id, (old) => (old ? joined(old, chat) : chat), store) : del(id, store));
         dropAside(id, text);
       }
-      const stored = await values<Chat>(store);
-      this.#list(stored.filter(({ id }) => !this.#gone.has(id)));
+      const stored = new Map((await values<Chat>(store)).map((chat) => [chat.id, chat]));
+      // what was saved while this was read is not in it
+      for (const chat of this.#unconfirmed.values())
+        if (chat) stored.set(chat.id, joined(stored.get(chat.id) ?? chat, chat));
+      this.#list([...stored.values()].filter(({ id }) => !this.#gone.has(id)));
     });
     this.known = true;
     this.#changed();
