@@ -53,11 +53,12 @@ export class Conversation {
   }
 
   /** Shows another chat, or a new one. An answer under way ends; what is there of it is kept. */
-  async open(chat: Chat): Promise<void> {
-    await this.#halt();
-    this.chat = chat;
-    this.problems.clear();
-    this.#changed();
+  open(chat: Chat): Promise<void> {
+    return this.#next(() => {
+      this.chat = chat;
+      this.problems.clear();
+      this.#changed();
+    });
   }
 
   /** Takes over what another tab has done to this chat. */
@@ -79,30 +80,29 @@ export class Conversation {
   }
 
   /** Sends a message; resolves when the answer has ended, one way or another. */
-  async ask(text: string, model: Model): Promise<void> {
-    await this.#halt();
-    await this.#answer(this.#add(this.chat.leaf, 'user', text).id, model);
+  ask(text: string, model: Model): Promise<void> {
+    return this.#next(() => this.#answer(this.#add(this.chat.leaf, 'user', text).id, model));
   }
 
   /** Sends another version of a question. */
-  async edit({ parent }: Turn, text: string, model: Model): Promise<void> {
-    await this.#halt();
-    await this.#answer(this.#add(parent, 'user', text).id, model);
+  edit({ parent }: Turn, text: string, model: Model): Promise<void> {
+    return this.#next(() => this.#answer(this.#add(parent, 'user', text).id, model));
   }
 
   /** Answers a question that has no answer, or makes another version of an answer. */
-  async regenerate(turn: Turn, model: Model): Promise<void> {
-    await this.#halt();
-    if (turn.role === 'user') await this.#answer(turn.id, model);
-    else await this.#answer(turn.parent!, model, turn);
+  regenerate(turn: Turn, model: Model): Promise<void> {
+    return this.#next(() =>
+      turn.role === 'user' ? this.#answer(turn.id, model) : this.#answer(turn.parent!, model, turn),
+    );
   }
 
   /** Shows the branch that a version of a turn leads to. */
-  async show(id: string): Promise<void> {
-    await this.#halt();
-    this.chat = { ...this.chat, leaf: endUnder(this.chat, id) };
-    this.#save(this.chat);
-    this.#changed();
+  show(id: string): Promise<void> {
+    return this.#next(() => {
+      this.chat = { ...this.chat, leaf: endUnder(this.chat, id) };
+      this.#save(this.chat);
+      this.#changed();
+    });
   }
 
   /** Ends the answer under way; what is there is kept. */
@@ -115,9 +115,13 @@ export class Conversation {
     if (this.running) this.#save(this.chat);
   }
 
-  async #halt(): Promise<void> {
-    this.stop();
-    await this.#finished;
+  /** Ends the answer under way, and does the work at once when it has ended: what comes meanwhile finds what that began. */
+  async #next(work: () => void | Promise<void>): Promise<void> {
+    while (this.#finished) {
+      this.stop();
+      await this.#finished;
+    }
+    await work();
   }
 
   #add(parent: string | null, role: Turn['role'], text: string): Turn {
