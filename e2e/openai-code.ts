@@ -12,12 +12,25 @@ type Stream = AsyncIterable<OpenAI.ChatCompletionChunk> & {
   toReadableStream(): ReadableStream;
 };
 
+/** As it is sent: their types leave out that nothing but the last chunk has a reason, and that usage may be null. */
+type TextChunk = Omit<OpenAI.Completion, 'choices' | 'usage'> & {
+  choices: { index: number; text: string; logprobs: object | null; finish_reason: string | null }[];
+  usage?: OpenAI.CompletionUsage | null;
+};
+
 export interface Client {
   chat: {
     completions: {
       create(params: OpenAI.ChatCompletionCreateParamsNonStreaming, options?: Options): Promise<OpenAI.ChatCompletion>;
       create(params: OpenAI.ChatCompletionCreateParamsStreaming, options?: Options): Promise<Stream>;
     };
+  };
+  completions: {
+    create(params: OpenAI.CompletionCreateParamsNonStreaming, options?: Options): Promise<OpenAI.Completion>;
+    create(params: OpenAI.CompletionCreateParamsStreaming, options?: Options): Promise<AsyncIterable<TextChunk>>;
+  };
+  embeddings: {
+    create(params: OpenAI.EmbeddingCreateParams, options?: Options): Promise<OpenAI.CreateEmbeddingResponse>;
   };
 }
 
@@ -239,4 +252,72 @@ export async function calledTool(client: Client): Promise<void> {
   const result = { role: 'tool', tool_call_id: call.id, content: 'under the bed' } as const;
   const next = await client.chat.completions.create({ ...ask, tools, messages: [...messages, message, result] });
   expect(next.choices[0]!.message.content).toMatch(/\w/);
+}
+
+const continued = { model, prompt: 'Once upon a time', temperature: 0, max_tokens: 8 };
+
+/** The text that follows a prompt. */
+export async function continuedText(client: Client): Promise<void> {
+  const completion = await client.completions.create({ ...continued, n: 2, logprobs: 1 });
+  expect(completion).toMatchObject({ object: 'text_completion', id: expect.stringMatching(/^cmpl-\w+$/) });
+  expect(completion.choices.map(({ index }) => index)).toEqual([0, 1]);
+  for (const { text, finish_reason, logprobs } of completion.choices) {
+    expect(finish_reason).toBe('length');
+    const { tokens, token_logprobs, top_logprobs, text_offset } = logprobs!;
+    expect(tokens).toHaveLength(8);
+    expect(tokens!.join('')).toBe(text);
+    expect(text_offset![2]! - text_offset![0]!).toBe(tokens![0]!.length + tokens![1]!.length);
+    for (const [i, logprob] of token_logprobs!.entries()) {
+      expect(logprob).toBeLessThanOrEqual(0);
+      expect(Object.values(top_logprobs![i]!)).toContain(logprob); // greedy
+    }
+  }
+  const { prompt_tokens, completion_tokens, total_tokens } = completion.usage!;
+  expect([completion_tokens, total_tokens]).toEqual([16, prompt_tokens + 16]);
+  const plain = await client.completions.create({ ...continued, prompt: ['Once upon a time'] });
+  expect(plain.choices[0]).toMatchObject({ text: completion.choices[0]!.text, logprobs: null });
+}
+
+/** The same in pieces. */
+export async function continuedStream(client: Client): Promise<void> {
+  const whole = await client.completions.create(continued);
+  const params = { ...continued, stream: true, stream_options: { include_usage: true } } as const;
+  const chunks: TextChunk[] = [];
+  for await (const chunk of await client.completions.create(params)) chunks.push(chunk);
+  expect(new Set(chunks.map(({ object }) => object))).toEqual(new Set(['text_completion']));
+  expect(chunks.map(({ choices }) => choices[0]?.text ?? '').join('')).toBe(whole.choices[0]!.text);
+  expect(chunks.flatMap(({ choices }) => choices[0]?.finish_reason ?? [])).toEqual(['length']);
+  const last = chunks.at(-1)!;
+  expect([last.choices, last.usage?.completion_tokens]).toEqual([[], 8]);
+  expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBe(true);
+
+  const controller = new AbortController();
+  const long = { ...continued, max_tokens: 500, stream: true } as const;
+  let seen = 0;
+  for await (const _ of await client.completions.create(long, { signal: controller.signal })) {
+    if (++seen === 3) controller.abort();
+  }
+  await rejection(client.completions.create(continued, { signal: controller.signal }));
+  await rejection(client.completions.create({ ...continued, n: -1 }));
+}
+
+/** Vectors of texts, as numbers and as the bytes of float32. */
+export async function embeddedTexts(client: Client): Promise<void> {
+  const input = ['a dog', 'a cat'];
+  const { object, data, usage } = await client.embeddings.create({ model, input, encoding_format: 'float' });
+  expect([object, data.map(({ index }) => index)]).toEqual(['list', [0, 1]]);
+  expect(usage.prompt_tokens).toBeGreaterThan(1);
+  expect(usage.total_tokens).toBe(usage.prompt_tokens);
+  for (const { embedding } of data) {
+    expect(embedding.reduce((sum, x) => sum + x * x, 0)).toBeCloseTo(1, 4);
+  }
+  const packed = await client.embeddings.create({ model, input, encoding_format: 'base64' });
+  for (const [i, { embedding }] of packed.data.entries()) {
+    const bytes = Uint8Array.from(atob(embedding as unknown as string), (char) => char.charCodeAt(0));
+    expect([...new Float32Array(bytes.buffer)]).toEqual(data[i]!.embedding);
+  }
+  const [first] = (await client.embeddings.create({ model, input: input[0]! })).data; // which the client unpacks by itself
+  expect([...first!.embedding]).toEqual(data[0]!.embedding);
+  await rejection(client.embeddings.create({ model, input: '' }));
+  await rejection(client.embeddings.create({ model, input, dimensions: -1 }));
 }

@@ -114,7 +114,21 @@ const rejecting: [name: string, call: Call][] = [
   ],
   ['restoreSession', (signal, begun) => model.restoreSession(saved, { signal, onProgress: begun })],
   ['verifyModel', (signal, begun) => verifyModel(stored, { signal, onProgress: begun })],
-  ['openai', (signal, begun) => atWork(model.openai.chat.completions.create(openai(), { signal }), begun)],
+  ['openai, chat', (signal, begun) => atWork(model.openai.chat.completions.create(openai(), { signal }), begun)],
+  [
+    'openai, completions',
+    (signal, begun) => {
+      const params = { prompt: dog, logit_bias: { 1: -100 } };
+      return atWork(model.openai.completions.create(params, { signal }), begun);
+    },
+  ],
+  [
+    'openai, embeddings',
+    (signal, begun) => {
+      const input = Array(2000).fill(words);
+      return atWork(model.openai.embeddings.create({ input }, { signal }), begun);
+    },
+  ],
   [
     'generateText of the AI SDK',
     (abortSignal, begun) => {

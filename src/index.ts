@@ -66,8 +66,19 @@ export type {
   ChatCompletionTool,
   ChatCompletionToolCall,
   ChatCompletionToolChoice,
+  CompletionStream,
   CompletionUsage,
+  EmbeddingParams,
+  EmbeddingResponse,
   OpenAIFace,
+  TextCompletion,
+  TextCompletionChoice,
+  TextCompletionChunk,
+  TextCompletionLogprobs,
+  TextCompletionParams,
+  TextCompletionParamsNonStreaming,
+  TextCompletionParamsStreaming,
+  TextCompletionSettings,
 } from './openai-types';
 export type { Session } from './session-handle';
 export type {

@@ -22,7 +22,7 @@ import { type Generation, startGeneration } from './generation';
 import { startEngine } from './link';
 import { createListener } from './listener';
 import type { Inspection, LoadOptions, ModelInfo, Progress, Source } from './load-types';
-import { createOpenAI } from './openai';
+import { type Answering, createOpenAI } from './openai';
 import type { OpenAIFace } from './openai-types';
 import type { Prompt, SourceRecord } from './protocol';
 import { beginSession, restoreSession, type Session } from './session-handle';
@@ -63,7 +63,8 @@ export interface Model {
    */
   chat(messages: Message[], options?: ChatOptions): Generation;
   /**
-   * The model behind the calls of an OpenAI client: `openai.chat.completions.create({ messages, stream, ... })`. Code written for
+   * The model behind the calls of an OpenAI client: `openai.chat.completions.create({ messages, stream, ... })`,
+   * `completions.create`, `embeddings.create`. Code written for
    * a server goes on with `model.openai` for its client.
    */
   readonly openai: OpenAIFace;
@@ -219,7 +220,12 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
     endOfNews(); // none of the others comes after it
     loading = false;
     const chat: Model['chat'] = (messages, chatOptions) => startChat(engine, info, messages, chatOptions ?? {});
-    const openai = createOpenAI({ info, chat, tokenTexts: (ids) => call(() => api.tokenTexts(ids)) });
+    const complete: Model['complete'] = (prompt, generateOptions) =>
+      startGeneration(engine, () => toPrompt(prompt), generateOptions ?? {});
+    const embed: Model['embed'] = async (input, embedOptions) =>
+      startEmbedding(engine, input, callOptions(embedOptions));
+    const tokenTexts: Answering['tokenTexts'] = (ids) => call(() => api.tokenTexts(ids));
+    const openai = createOpenAI({ info, chat, complete, embed, tokenTexts });
     return {
       info,
       openai,
@@ -239,7 +245,7 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
       chat,
       session: (sessionOptions) => beginSession(engine, info, sessionOptions ?? {}),
       restoreSession: (id, restoreOptions) => restoreSession(engine, info, id, restoreOptions ?? {}),
-      complete: (prompt, generateOptions) => startGeneration(engine, () => toPrompt(prompt), generateOptions ?? {}),
+      complete,
       evaluate: async (ids, evaluateOptions) => {
         const checked = toIds(ids);
         const { signal: by } = callOptions(evaluateOptions);
@@ -255,7 +261,7 @@ export async function load(source: Source, options: LoadOptions = {}): Promise<M
         const checked = typeof prompt === 'string' ? { text: prompt } : { messages: prompt, tools };
         return call(() => api.countTokens(checked));
       },
-      embed: async (input, embedOptions) => startEmbedding(engine, input, callOptions(embedOptions)),
+      embed,
       measureBandwidth: async (bandwidthOptions) =>
         abortable(callOptions(bandwidthOptions).signal, (id) => api.measureBandwidth(id)),
       dispose: async () => end(disposed()),

@@ -12,7 +12,7 @@ import type {
 
 type Scores = ChatCompletionLogprobs['content'];
 
-const usageOf = ({ usage }: GenerateResult): CompletionUsage => ({
+export const usageOf = ({ usage }: GenerateResult): CompletionUsage => ({
   prompt_tokens: usage.promptTokens,
   completion_tokens: usage.completionTokens,
   total_tokens: usage.promptTokens + usage.completionTokens,

@@ -70,10 +70,10 @@ const REFUSED: Partial<Record<Name, unknown>> = {
   web_search_options: undefined,
 };
 
-const bad = (what: string, expected: string, value: unknown): never => {
+export const bad = (what: string, expected: string, value: unknown): never => {
   throw new SternaError('bad-input', `bad ${what}`, { expected, got: shown(value) });
 };
-const unsupported = (what: string, expected: string, value: unknown): never => {
+export const unsupported = (what: string, expected: string, value: unknown): never => {
   throw new SternaError('unsupported', `${what} is not supported`, { expected, got: shown(value) });
 };
 
@@ -161,37 +161,73 @@ function responseFormatOf(format: unknown): unknown {
 const flag = (name: string, value: unknown): boolean =>
   typeof value === 'boolean' ? value : bad(name, 'true or false', value);
 
+/** What a kind of request may hold, beside what is read one by one. */
+interface Known {
+  /** Whose parameters these are, for the message. */
+  what: string;
+  read: readonly string[];
+  idle: readonly string[];
+  /** With the values that ask for nothing else than is done. */
+  refused: Readonly<Record<string, unknown>>;
+  /** Takes the settings of an answer. */
+  same?: boolean;
+}
+
 /**
- * Reads a request. null is as good as not there, as with OpenAI. Ranges of numbers are checked by the engine.
+ * The parameters that say something: null is as good as not there, as with OpenAI.
+ * @throws SternaError `bad-input` for what is no request, or a parameter that is not known; `unsupported` for a refused one
+ */
+export function givenIn(params: unknown, { what, read, idle, refused, same = true }: Known): Json {
+  if (!isObject(params)) return bad('request', 'an object of parameters', params);
+  const given: Json = Object.fromEntries(Object.entries(params).filter(([, value]) => value != null));
+  for (const [name, value] of Object.entries(given)) {
+    if (name in refused) {
+      const none = refused[name];
+      if (JSON.stringify(value) === JSON.stringify(none)) continue;
+      unsupported(name, none === undefined ? 'none' : JSON.stringify(none), value);
+    } else if (!(same && name in SAME) && !read.includes(name) && !idle.includes(name)) {
+      throw new SternaError('bad-input', 'unknown parameter', { got: name, expected: `those of ${what}` });
+    }
+  }
+  return given;
+}
+
+/** The settings of an answer, under our names. Ranges of numbers are checked by the engine. */
+export function settingsIn(given: Json): Json {
+  const options: Json = {};
+  for (const [name, ours] of Object.entries(SAME)) if (name in given) options[ours] = given[name];
+  return options;
+}
+
+/** Whether an answer is to be streamed. @throws SternaError `bad-input` */
+export function streamingIn({ stream = false, stream_options: options }: Json): {
+  stream: boolean;
+  includeUsage: boolean;
+} {
+  const streams = flag('stream', stream);
+  if (options !== undefined && (!streams || !isObject(options))) {
+    bad('stream_options', 'an object, with stream: true', options);
+  }
+  const { include_usage: usage } = (options ?? {}) as Json;
+  return { stream: streams, includeUsage: flag('stream_options.include_usage', usage ?? false) };
+}
+
+/**
+ * Reads a request for an answer to a conversation.
  * @throws SternaError `bad-input` for what is malformed or not known, `unsupported` for what would change the answer and is
  * not there; both name the parameter
  */
 export function readRequest(params: unknown): ChatRequest {
-  if (!isObject(params)) return bad('request', '{ messages, ... }', params);
-  const given: Json = Object.fromEntries(Object.entries(params).filter(([, value]) => value != null));
-  for (const [name, value] of Object.entries(given)) {
-    if (name in REFUSED) {
-      const idle = REFUSED[name as Name];
-      if (JSON.stringify(value) !== JSON.stringify(idle))
-        unsupported(name, idle ? JSON.stringify(idle) : 'none', value);
-    } else if (!(name in SAME) && !READ.includes(name as Name) && !IDLE.includes(name as Name)) {
-      throw new SternaError('bad-input', 'unknown parameter', { got: name, expected: 'those of chat completions' });
-    }
-  }
+  const given = givenIn(params, { what: 'chat completions', read: READ, idle: IDLE, refused: REFUSED });
   if (!Array.isArray(given.messages)) return bad('messages', 'a list', given.messages);
 
-  const options: Json = {};
-  for (const [name, ours] of Object.entries(SAME)) if (name in given) options[ours] = given[name];
+  const options = settingsIn(given);
   const { max_tokens: most, max_completion_tokens: maxTokens = most } = given;
   if (most !== undefined && most !== maxTokens) bad('max_tokens', 'what max_completion_tokens is', most);
   if (maxTokens !== undefined) options.maxTokens = maxTokens;
 
-  const { stream = false, stream_options: streamOptions, logprobs = false, top_logprobs: top } = given;
-  const streams = flag('stream', stream);
-  if (streamOptions !== undefined && (!streams || !isObject(streamOptions))) {
-    bad('stream_options', 'an object, with stream: true', streamOptions);
-  }
-  const { include_usage: usage = false } = (streamOptions ?? {}) as Json;
+  const streaming = streamingIn(given);
+  const { logprobs = false, top_logprobs: top } = given;
   const scores = flag('logprobs', logprobs);
   if (top !== undefined && !scores) bad('top_logprobs', 'logprobs: true beside it', top);
   if (scores) options.logprobs = top ?? 0;
@@ -207,8 +243,7 @@ export function readRequest(params: unknown): ChatRequest {
   return {
     messages: given.messages.map(messageOf),
     options: options as ChatOptions,
-    stream: streams,
-    includeUsage: flag('stream_options.include_usage', usage ?? false),
+    ...streaming,
     logprobs: scores,
     mostCalls: flag('parallel_tool_calls', parallel) ? Infinity : 1,
   };

@@ -1,14 +1,12 @@
 /** What `create` with `stream: true` gives: chunks to be iterated once, split in two, or as bytes. */
 import { SternaError } from './errors';
-import type { ChatCompletionChunk, ChatCompletionStream } from './openai-types';
-
-type Chunks = AsyncIterator<ChatCompletionChunk>;
+import type { CompletionStream } from './openai-types';
 
 /** Two iterations of the same chunks, each at its own speed; the source is left when both have been left. */
-function split(source: Chunks): [Chunks, Chunks] {
-  const waiting: Promise<IteratorResult<ChatCompletionChunk>>[][] = [[], []];
+function split<T>(source: AsyncIterator<T>): [AsyncIterator<T>, AsyncIterator<T>] {
+  const waiting: Promise<IteratorResult<T>>[][] = [[], []];
   let left = 0;
-  const side = (own: number): Chunks => ({
+  const side = (own: number): AsyncIterator<T> => ({
     async next() {
       if (waiting[own]!.length === 0) {
         const next = source.next();
@@ -25,7 +23,7 @@ function split(source: Chunks): [Chunks, Chunks] {
 }
 
 /** One JSON text a line, in UTF-8; cancelling it leaves the iteration. */
-function toLines(chunks: Chunks): ReadableStream<Uint8Array> {
+function toLines(chunks: AsyncIterator<unknown>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   return new ReadableStream({
     async pull(stream) {
@@ -40,9 +38,9 @@ function toLines(chunks: Chunks): ReadableStream<Uint8Array> {
 }
 
 /** @param iterate begins the iteration; called once */
-export function createStream(controller: AbortController, iterate: () => Chunks): ChatCompletionStream {
+export function createStream<T>(controller: AbortController, iterate: () => AsyncIterator<T>): CompletionStream<T> {
   let begun = false;
-  const once = (): Chunks => {
+  const once = (): AsyncIterator<T> => {
     const facts = { expected: 'one loop, tee() or toReadableStream()', got: 'a second' };
     if (begun) throw new SternaError('bad-input', 'the stream has been read', facts);
     begun = true;

@@ -1,7 +1,7 @@
 /**
  * The types of `model.openai`, our own: what the types of the npm package `openai` (6.x) allow is taken, and what is given
  * fits its types, without installing it (openai-types.test.ts holds that). Field names and shapes: OpenAI's API reference,
- * chat completions. Fields that are only allowed to be refused, or that change nothing, are `unknown`.
+ * chat completions, completions, embeddings. Fields that are only allowed to be refused, or that change nothing, are `unknown`.
  */
 
 export interface ChatCompletionContentPart {
@@ -189,13 +189,108 @@ export interface ChatCompletionChunk extends ChatCompletionHead {
 }
 
 /** An answer as it comes, to be read once: by a loop, `tee()` or `toReadableStream()`. Leaving the loop early aborts. */
-export interface ChatCompletionStream extends AsyncIterable<ChatCompletionChunk> {
+export interface CompletionStream<Chunk> extends AsyncIterable<Chunk> {
   /** `controller.abort()` ends the answer, and the iteration, without an error. */
   readonly controller: AbortController;
   /** Two streams of the same chunks, each at its own speed; leaving both aborts. */
-  tee(): [ChatCompletionStream, ChatCompletionStream];
+  tee(): [CompletionStream<Chunk>, CompletionStream<Chunk>];
   /** The chunks as JSON, one a line, in UTF-8: what `Stream.fromReadableStream` of the package `openai` reads. */
   toReadableStream(): ReadableStream<Uint8Array>;
+}
+
+export type ChatCompletionStream = CompletionStream<ChatCompletionChunk>;
+
+/** A request for the text that follows a prompt, but for `stream`. */
+export interface TextCompletionSettings
+  extends Pick<
+    ChatCompletionSettings,
+    | 'model'
+    | 'temperature'
+    | 'top_p'
+    | 'top_k'
+    | 'min_p'
+    | 'repetition_penalty'
+    | 'frequency_penalty'
+    | 'presence_penalty'
+    | 'logit_bias'
+    | 'max_tokens'
+    | 'stop'
+    | 'seed'
+    | 'n'
+    | 'stream_options'
+    | 'user'
+  > {
+  /** A text (BOS is put in front where the model's tokenizer does so) or token ids, or an array of one of them. */
+  prompt: string | readonly string[] | readonly number[] | readonly (readonly number[])[] | null;
+  /** 0 to 20: log probabilities of the tokens, and of as many others. */
+  logprobs?: number | null;
+  /** Only `n`. */
+  best_of?: number | null;
+  /** Only false. */
+  echo?: boolean | null;
+  /** Refused. */
+  suffix?: string | null;
+}
+
+export interface TextCompletionParamsNonStreaming extends TextCompletionSettings {
+  stream?: false | null;
+}
+export interface TextCompletionParamsStreaming extends TextCompletionSettings {
+  stream: true;
+}
+export interface TextCompletionParams extends TextCompletionSettings {
+  stream?: boolean | null;
+}
+
+/** Of each token, in order. */
+export interface TextCompletionLogprobs {
+  tokens: string[];
+  token_logprobs: number[];
+  /** By the text of the token. */
+  top_logprobs: Record<string, number>[];
+  /** Where its text begins in that of the answer. */
+  text_offset: number[];
+}
+
+export interface TextCompletionChoice<Finish> {
+  index: number;
+  text: string;
+  logprobs: TextCompletionLogprobs | null;
+  finish_reason: Finish;
+}
+
+export interface TextCompletion extends ChatCompletionHead {
+  object: 'text_completion';
+  choices: TextCompletionChoice<'stop' | 'length'>[];
+  usage: CompletionUsage;
+}
+
+export interface TextCompletionChunk extends ChatCompletionHead {
+  object: 'text_completion';
+  /** Empty in the last chunk with `include_usage`. The last chunk of each answer says how it ended. */
+  choices: TextCompletionChoice<'stop' | 'length' | null>[];
+  /** With `include_usage`: null, but in the last chunk. */
+  usage?: CompletionUsage | null;
+}
+
+export interface EmbeddingParams {
+  /** As `Model.embed` takes it. */
+  input: string | string[] | number[] | number[][];
+  /** Not looked at. */
+  model?: string;
+  /** Default `float`: an array of numbers. `base64`: of float32, little-endian. */
+  encoding_format?: 'float' | 'base64';
+  /** Only the width of the model's hidden state. */
+  dimensions?: number;
+  user?: unknown;
+}
+
+/** @typeParam Vector number[], or a string with `base64` */
+export interface EmbeddingResponse<Vector = number[]> {
+  object: 'list';
+  data: { object: 'embedding'; index: number; embedding: Vector }[];
+  model: string;
+  usage: { prompt_tokens: number; total_tokens: number };
 }
 
 export interface ChatCompletionRequestOptions {
@@ -222,5 +317,31 @@ export interface OpenAIFace {
         options?: ChatCompletionRequestOptions,
       ): Promise<ChatCompletion | ChatCompletionStream>;
     };
+  };
+  readonly completions: {
+    /**
+     * Continues a text, as OpenAI's `completions.create` does. Without `max_tokens` it goes on to the end of the context.
+     * @throws SternaError as `chat.completions.create`; `unsupported` for several prompts, `echo`, `suffix` and `best_of`
+     */
+    create(params: TextCompletionParamsNonStreaming, options?: ChatCompletionRequestOptions): Promise<TextCompletion>;
+    create(
+      params: TextCompletionParamsStreaming,
+      options?: ChatCompletionRequestOptions,
+    ): Promise<CompletionStream<TextCompletionChunk>>;
+    create(
+      params: TextCompletionParams,
+      options?: ChatCompletionRequestOptions,
+    ): Promise<TextCompletion | CompletionStream<TextCompletionChunk>>;
+  };
+  readonly embeddings: {
+    /**
+     * Embeds texts, as OpenAI's `embeddings.create` does: see `Model.embed`, with its defaults.
+     * @throws SternaError `bad-input`, `unsupported` for other `dimensions`, `aborted`, and as `Model.embed`
+     */
+    create(
+      params: EmbeddingParams & { encoding_format: 'base64' },
+      options?: ChatCompletionRequestOptions,
+    ): Promise<EmbeddingResponse<string>>;
+    create(params: EmbeddingParams, options?: ChatCompletionRequestOptions): Promise<EmbeddingResponse>;
   };
 }
