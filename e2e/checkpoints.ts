@@ -6,8 +6,9 @@ import type { Model } from '../bench/families';
 import { type ReadMatrix, type ReadPart, readRepository } from '../bench/read-back';
 import { type Format, type Repository, safetensorsForms } from '../bench/synthesize';
 import type { ModelConfig } from '../src/config';
-import type { GroupedMatrix, ReferenceLayer, ReferenceModel, TernaryMatrix } from '../src/reference';
-import { toBf16 } from '../src/reference';
+import type { ReferenceLayer, ReferenceModel } from '../src/reference';
+import type { GroupedMatrix, TernaryMatrix } from '../src/reference-kernels';
+import { toBf16 } from '../src/reference-kernels';
 import type { Files } from './filling';
 
 const f = Math.fround;

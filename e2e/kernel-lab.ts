@@ -3,7 +3,7 @@
  * bump allocator, seeded test data, and comparisons to the bit.
  */
 import { compileKernels, instantiateKernels, type Kernels } from '../src/kernels';
-import { bitLinear, type TernaryMatrix } from '../src/reference';
+import { bitLinear, type TernaryMatrix } from '../src/reference-kernels';
 
 export const BUILDS = [
   { name: 'shared-relaxed', shared: true, relaxed: true },

@@ -5,15 +5,8 @@
 import type { ModelConfig } from '../src/config';
 import type { Kernels } from '../src/kernels';
 import type { HeadPlan, Matrix, MemoryPlan } from '../src/memory';
-import {
-  createReference,
-  type GroupedMatrix,
-  type Linear,
-  type ReferenceLayer,
-  type ReferenceModel,
-  type TernaryMatrix,
-  toBf16,
-} from '../src/reference';
+import { createReference, type ReferenceLayer, type ReferenceModel } from '../src/reference';
+import { type GroupedMatrix, type Linear, type TernaryMatrix, toBf16 } from '../src/reference-kernels';
 import { writeRopeTables } from '../src/rope';
 import { gaussian, pad, prng } from './kernel-lab';
 import type { MachineOptions } from './machine';

@@ -1,7 +1,8 @@
 /** Test data in the browser: fixture tensors, and checkpoints for the engine and for the reference model. */
 import { type Checkpoint, checkpointBytes } from '../bench/synthesize';
 import { type ModelConfig, parseConfig } from '../src/config';
-import type { ReferenceLayer, ReferenceModel, TernaryMatrix } from '../src/reference';
+import type { ReferenceLayer, ReferenceModel } from '../src/reference';
+import type { TernaryMatrix } from '../src/reference-kernels';
 import { parseHeader } from '../src/safetensors';
 
 /** A model's files, as they can be posted to a worker. */

@@ -27,7 +27,8 @@ import { bitLinear, prepare, quantisedRows, quantiseRow } from './bitlinear';
 import type { ModelConfig } from './config';
 import { compileKernels } from './kernels';
 import { linears } from './names';
-import type { Linear, ReferenceModel } from './reference';
+import type { ReferenceModel } from './reference';
+import type { Linear } from './reference-kernels';
 import { createShare } from './share';
 
 const { module } = await compileKernels(true);

@@ -13,7 +13,7 @@ import type { ModelConfig, RopeScaling } from './config';
 import { compileKernels, instantiateKernels } from './kernels';
 import { createPacker, stagingOf } from './packer';
 import { createMemory, type PlanOptions, planMemory } from './plan-memory';
-import { ropeTurns } from './reference';
+import { ropeTurns } from './reference-kernels';
 import { writeRopeTables } from './rope';
 
 const { module } = await compileKernels(false);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { bitDifference, difference, gaussian, joined, type Lab, once, openLabs, pad, prng } from '../e2e/kernel-lab';
 import { BLOCK } from '../src/memory';
-import { attend, attendInt8, int8Head } from '../src/reference';
+import { attend, attendInt8, int8Head } from '../src/reference-kernels';
 
 const f = Math.fround;
 const labs = await openLabs();

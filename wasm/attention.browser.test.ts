@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { bitDifference, gaussian, joined, type Lab, once, openLabs, pad, prng } from '../e2e/kernel-lab';
 import { BLOCK } from '../src/memory';
-import { attend, toBf16 } from '../src/reference';
+import { attend, toBf16 } from '../src/reference-kernels';
 
 const f = Math.fround;
 const labs = await openLabs();

@@ -23,7 +23,7 @@ import {
   WEIGHTS,
 } from '../e2e/kernel-lab';
 import { activationBytes, denseRowBytes } from '../src/memory';
-import type { TernaryMatrix } from '../src/reference';
+import type { TernaryMatrix } from '../src/reference-kernels';
 
 const TOKENS = 16;
 /** 1 to 8 tokens are one vector, 9 to 16 two. */

@@ -20,7 +20,7 @@ import {
   WEIGHTS,
 } from '../e2e/kernel-lab';
 import { activationBytes, denseRowBytes } from '../src/memory';
-import { bitLinearGroups, type GroupedMatrix, type GroupedRow, quantiseGroups } from '../src/reference';
+import { bitLinearGroups, type GroupedMatrix, type GroupedRow, quantiseGroups } from '../src/reference-kernels';
 
 const TOKENS = 16;
 const RECORD = 1024; // bytes from record to record: 128 groups

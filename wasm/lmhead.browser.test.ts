@@ -1,7 +1,7 @@
 // Embedding and lm_head, bf16 and int8: the oracle's bits in every build, for odd vocabularies and row ranges.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, difference, gaussian, joined, type Lab, once, openLabs, pad, prng } from '../e2e/kernel-lab';
-import { lmHead, lmHeadInt8, quantiseEmbeddingRow, toBf16 } from '../src/reference';
+import { lmHead, lmHeadInt8, quantiseEmbeddingRow, toBf16 } from '../src/reference-kernels';
 
 const labs = await openLabs(16);
 const HIDDEN = [8, 24, 64, 104, 640, 2560];

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { headForms } from '../bench/screening-heads';
 import { bitDifference, difference, gaussian, openLabs, prng } from '../e2e/kernel-lab';
 import { lostAmongBest, openHead } from '../e2e/screening-lab';
-import { quantiseEmbeddingRow, toBf16 } from '../src/reference';
+import { quantiseEmbeddingRow, toBf16 } from '../src/reference-kernels';
 import { createSampler } from '../src/sampler';
 
 const labs = await openLabs(16);
