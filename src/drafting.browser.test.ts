@@ -79,7 +79,7 @@ describe.each([
     }
     // a story that ends and is told again: end-of-turn tokens are guessed too
     const told = [...prompts[0]!, 2];
-    for (let seed = 0; seed < 6; seed++) await both([...told, ...told, 0], { temperature: 0.4, seed });
+    for (let seed = 0; seed < 3; seed++) await both([...told, ...told, 0], { temperature: 0.4, seed });
   });
 
   test('the context is full in the middle of a draft', async () => {
@@ -101,8 +101,8 @@ describe.each([
       const { finishReason, tokens } = await generation.result;
       if (finishReason === 'abort') expect(tokens.length).toBeLessThan(whole.tokens.length);
       expect(tokens).toEqual(whole.tokens.slice(0, tokens.length));
-      const again = await model.complete(prompts[1]!, options).result;
-      expect(again.tokens).toEqual(whole.tokens);
+      const again = await model.complete(prompts[1]!, { ...options, maxTokens: 30 }).result;
+      expect(again.tokens).toEqual(whole.tokens.slice(0, 30));
     }
   });
 
