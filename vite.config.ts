@@ -89,6 +89,10 @@ export default defineConfig({
       {
         extends: true,
         optimizeDeps: { include: ['ai', 'zod'] },
+        // within one run no file changes: the many workers take their modules from the browser's cache
+        server: {
+          headers: process.argv.includes('run') ? { ...isolation, 'Cache-Control': 'max-age=3600' } : isolation,
+        },
         test: {
           name: 'chromium',
           include: ['**/*.browser.test.ts'],
