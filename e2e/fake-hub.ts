@@ -46,6 +46,8 @@ export interface FakeHub {
   readonly faults: Map<string, Faults>;
   /** Whether connections are taken. Setting it to false also breaks those that there are. */
   reachable: boolean;
+  /** Requests that came while it was not reachable. */
+  readonly turnedAway: number;
   /** The commit of a branch. */
   commitOf(repo: string, branch?: string): string;
   /** Puts new files on a branch, which may be new; the older commits stay. Returns the new commit. */
@@ -112,10 +114,13 @@ export async function startFakeHub(repos: Record<string, FakeRepo>, options: Fak
 
   const requests: Requested[] = [];
   let reachable = true;
+  let turnedAway = 0;
   const serverOf = (host: 'hub' | 'cdn') =>
     createServer((request, response) => {
-      if (!reachable) request.socket.destroy();
-      else serve(state, host, request, response, requests);
+      if (!reachable) {
+        turnedAway++;
+        request.socket.destroy();
+      } else serve(state, host, request, response, requests);
     });
   const servers = [serverOf('hub'), serverOf('cdn')];
   const urls = servers.map(async (server) => {
@@ -134,6 +139,9 @@ export async function startFakeHub(repos: Record<string, FakeRepo>, options: Fak
     set reachable(now: boolean) {
       reachable = now;
       if (!now) for (const server of servers) server.closeAllConnections();
+    },
+    get turnedAway() {
+      return turnedAway;
     },
     commitOf: (repo, branch = 'main') => state.repos.get(repo)!.branches.get(branch)!,
     commit: (repo, files, branch = 'main') => addCommit(state.repos.get(repo)!, files, branch),

@@ -238,7 +238,7 @@ test.describe('trouble that passes', () => {
     await expect.poll(() => sentSoFar(hub)).toBeGreaterThan(800_000);
     hub.reachable = false;
     await expect.poll(async () => (await storedModels(lab)).length).toBe(1); // the page is well meanwhile
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await expect.poll(() => hub.turnedAway).toBeGreaterThan(0);
     hub.reachable = true;
     const { hash: got, progress } = await load;
     expect(got).toBe(hash);
