@@ -8,7 +8,7 @@ import { f16Bits, f16Number } from './float-bits';
 export type FloatType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q6_K' | 'Q4_K' | 'Q4_0';
 
 /** Elements and bytes of a block. */
-export const floatBlocks: Record<FloatType, { elements: number; bytes: number }> = {
+const floatBlocks: Record<FloatType, { elements: number; bytes: number }> = {
   F32: { elements: 1, bytes: 4 },
   F16: { elements: 1, bytes: 2 },
   BF16: { elements: 1, bytes: 2 },
@@ -19,7 +19,7 @@ export const floatBlocks: Record<FloatType, { elements: number; bytes: number }>
 };
 
 /** `out` begins at a multiple of 4 in its buffer; `values` is a multiple of the type's block long. */
-export function encodeFloats(type: FloatType, values: Float32Array, out: Uint8Array): void {
+function encodeFloats(type: FloatType, values: Float32Array, out: Uint8Array): void {
   switch (type) {
     case 'F32':
       new Float32Array(out.buffer, out.byteOffset, values.length).set(values);

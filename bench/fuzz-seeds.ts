@@ -11,7 +11,7 @@ import { checkpointFiles, type WriteOptions } from './synthesize';
 export type Json = Record<string, unknown>;
 
 const root = new URL('../', import.meta.url);
-export const readText = (path: string): string => readFileSync(new URL(path, root), 'utf8');
+const readText = (path: string): string => readFileSync(new URL(path, root), 'utf8');
 export const readJson = (path: string): Json => JSON.parse(readText(path)) as Json;
 
 export interface Header {

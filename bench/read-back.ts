@@ -111,7 +111,7 @@ export function fromBf16(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -133 : (1 + fraction / 128) * 2 ** (exponent - 127));
 }
 
-export function fromF16(bits: number): number {
+function fromF16(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
   const fraction = bits & 1023;
@@ -215,7 +215,7 @@ function tritAt(type: string, bytes: Uint8Array, e: number, block: number): numb
 }
 
 /** A ternary tensor of a GGUF file. TQ types whose blocks all have one scale count as without groups. `arm`: its I2_S came from an ARM build. */
-export function matrixOf({ type, shape, bytes }: ReadTensor, arm = false): ReadMatrix {
+function matrixOf({ type, shape, bytes }: ReadTensor, arm = false): ReadMatrix {
   const [rows = 0, cols = 0] = shape;
   const view = viewOf(bytes);
   const size = rows * cols;

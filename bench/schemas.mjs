@@ -14,20 +14,12 @@ const { values } = parseArgs({
 ensureDependencies();
 await ensureBrowser();
 await ensureKernels();
-const { chromium } = await import('playwright');
-const { createServer, runnerImport } = await import('vite');
-const { systemBrowser } = await import('../scripts/browsers.mjs');
+const { runnerImport } = await import('vite');
+const { openSources } = await import('./source-page.mjs');
 const own = async (path) => (await runnerImport(`${root}${path}`, { configFile: false })).module;
 const { shapes } = await own('bench/answer-schemas.ts');
-const server = await createServer({
-  configFile: fileURLToPath(new URL('../vite.config.ts', import.meta.url)),
-  server: { port: 0, hmr: false },
-  logLevel: 'error',
-});
-await server.listen();
-const browser = await chromium.launch({ executablePath: systemBrowser('chromium') });
-const page = await browser.newPage();
-await page.goto(`${server.resolvedUrls.local[0]}lab.html`);
+const sources = await openSources();
+const page = await sources.newPage();
 
 /** In the page: answers by seed, with the time of a token after the first. */
 const write = ({ library, schema, seeds, maxTokens }) =>
@@ -78,8 +70,7 @@ for (const [name, schema] of Object.entries(shapes)) {
 console.table(rows);
 const sum = (key) => rows.reduce((total, row) => total + row[key], 0);
 say(`${sum('answers')} answers over ${rows.length} schemas, ${sum('stop')} ended as stop, ${wrong} of these wrong`);
-await browser.close();
-await server.close();
+await sources.close();
 
 const { createTokenizer } = await own('src/tokenizer.ts');
 const { createFormats } = await own('src/response-format.ts');

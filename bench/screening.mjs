@@ -1,7 +1,6 @@
 // The screening of the lm_head against the full pass, in headless Chromium: over many steps of hard heads and of the
 // embedded model, the best logits must be the same. Prints how many rows were computed for them.
 //   node bench/screening.mjs [--steps 100000] [--large 200] [--seed 1]   large: steps with 128256 rows of 2560
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ensureBrowser, ensureDependencies, ensureKernels, root, say } from '../scripts/setup.mjs';
 
@@ -25,22 +24,12 @@ const SIZES = [
 ensureDependencies();
 await ensureBrowser();
 await ensureKernels();
-const { chromium } = await import('playwright');
-const { createServer } = await import('vite');
-const { systemBrowser } = await import('../scripts/browsers.mjs');
-const server = await createServer({
-  configFile: fileURLToPath(new URL('../vite.config.ts', import.meta.url)),
-  server: { port: 0, hmr: false },
-  logLevel: 'error',
-});
-await server.listen();
-const browser = await chromium.launch({ executablePath: systemBrowser('chromium') });
+const { openSources } = await import('./source-page.mjs');
+const sources = await openSources();
 
 /** One trial in a page of its own, so that its memory is free afterwards. */
 async function trial(name, args) {
-  const page = await browser.newPage();
-  page.on('console', (message) => message.type() === 'error' && console.error(message.text()));
-  await page.goto(`${server.resolvedUrls.local[0]}lab.html`);
+  const page = await sources.newPage();
   const result = await page.evaluate(
     async ([url, call, given]) => (await import(url))[call](...given),
     [`/@fs${root}bench/screening.ts`.replace('//', '/'), name, args],
@@ -64,6 +53,5 @@ for (let form = 0; form < FORMS; form++) {
 if (Number(values.large) > 0) results.push(await trial('tryForm', [LARGE, 128_256, 2560, Number(values.large), seed]));
 const sum = (key) => results.reduce((total, result) => total + result[key], 0);
 say(`${sum('steps')} steps, ${sum('wrong')} wrong`);
-await browser.close();
-await server.close();
+await sources.close();
 process.exit(sum('wrong') === 0 ? 0 : 1);

@@ -115,7 +115,7 @@ function putEntry(to: Bytes, [key, type, value]: Entry): void {
 }
 
 /** general.architecture that a converter gives the family. */
-export function archOf({ family, gate }: Model): string {
+function archOf({ family, gate }: Model): string {
   if (family === 'bitnet') return gate === 'relu2' ? 'bitnet-b1.58' : 'bitnet';
   return family === '1bitllm' ? 'bitnet' : family;
 }

@@ -9,7 +9,7 @@ const nearlyFull = 0.85;
 /** With less room (tokens), hardly any question fits with its answer. */
 const leastRoom = 16;
 
-export function fullness(used: number, contextLength: number): Fullness {
+function fullness(used: number, contextLength: number): Fullness {
   if (contextLength - used < leastRoom) return 'full';
   return used / contextLength > nearlyFull ? 'nearly' : 'roomy';
 }

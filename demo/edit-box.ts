@@ -1,7 +1,7 @@
 import { html, LitElement, type TemplateResult } from 'lit';
 
 /** A message being written anew. Events: `send` (CustomEvent with the text), `cancel`. */
-export class EditBox extends LitElement {
+class EditBox extends LitElement {
   static override properties = { text: { attribute: false } };
   declare text: string;
 

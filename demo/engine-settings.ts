@@ -5,7 +5,7 @@ import { count, plural } from './figures';
 /** How a chat wants its model loaded; what is absent is left to the address of the page, or to Sterna. */
 export type Engine = Readonly<Pick<LoadOptions, 'contextLength' | 'threads'> & { kernel?: KernelName }>;
 
-export const kernels: readonly KernelName[] = ['dot32', 'dot16', 'lut8'];
+const kernels: readonly KernelName[] = ['dot32', 'dot16', 'lut8'];
 
 const whole = (value: unknown, most: number): value is number =>
   Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most;

@@ -11,7 +11,7 @@ import { type Hit, search } from './search';
  * (CustomEvent with an id), `undo`, `forget`, `take` (CustomEvent with a file), `give` (CustomEvent with the chats to
  * export), `calm` when a message has been read.
  */
-export class HistoryPanel extends LitElement {
+class HistoryPanel extends LitElement {
   static override properties = {
     chats: { attribute: false },
     current: { attribute: false },

@@ -11,7 +11,7 @@ import { tokenForm } from './token-form';
  * What a source holds and what it would cost; nothing large is fetched for it. Events: `start` (CustomEvent with the
  * source), `stored` when what was here of it has been deleted.
  */
-export class InspectionCard extends LitElement {
+class InspectionCard extends LitElement {
   static override properties = {
     source: { attribute: false },
     options: { attribute: false },

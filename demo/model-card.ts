@@ -6,7 +6,7 @@ import { icons } from './mark';
 import { embeddedCard, isEmbedded, originOf, type PageSource } from './source';
 
 /** What the model is and where it came from. Event: `change` when another one is wanted. */
-export class ModelCard extends LitElement {
+class ModelCard extends LitElement {
   static override properties = {
     info: { attribute: false },
     source: { attribute: false },

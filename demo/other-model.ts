@@ -2,7 +2,7 @@ import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { isRepository, type PageSource, parseSource } from './source';
 
 /** Names a model that is not in the list. Event: `look` (CustomEvent with the source). */
-export class OtherModel extends LitElement {
+class OtherModel extends LitElement {
   static override properties = {
     hub: { attribute: false },
     wrong: { state: true },

@@ -3,7 +3,7 @@ import type { HubSource, LoadOptions } from '../src/index';
 /** A source as the page holds it. */
 export type PageSource = HubSource | { url: string } | File[];
 
-export const hubHome = 'https://huggingface.co';
+const hubHome = 'https://huggingface.co';
 const embeddedUrl = './models/tiny-stories-ternary/';
 
 /** The model that comes with the page. */

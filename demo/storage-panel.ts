@@ -21,7 +21,7 @@ const when = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 
  * What is in the browser's storage, and what can be done with it. Events: `look` (CustomEvent with a source), `stored`
  * when something has changed.
  */
-export class StoragePanel extends LitElement {
+class StoragePanel extends LitElement {
   static override properties = {
     models: { attribute: false },
     facts: { attribute: false },

@@ -47,7 +47,7 @@ const json = (change: (json: Record<string, unknown>) => void) => (bytes: Buffer
 };
 
 /** What an answer must not be able to do. Byte-level tokens write a space as U+0120. */
-export const hostile =
+const hostile =
   '**bold** <img src="x" onerror="window.hacked=1"> <script>window.hacked=1</script> [link](javascript:window.hacked=1)';
 
 /** Its first word in an answer to "Hello" is the token `Hello`; here that token reads otherwise. */

@@ -41,7 +41,7 @@ export interface Tensors {
   floats(name: string): Float32Array<ArrayBuffer>;
 }
 
-export function readTensors(bytes: Uint8Array<ArrayBuffer>, file: string): Tensors {
+function readTensors(bytes: Uint8Array<ArrayBuffer>, file: string): Tensors {
   const { tensors } = parseHeader(bytes, bytes.length, file);
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const info = (name: string) => {
@@ -97,8 +97,7 @@ export function asFiles({ config, generation, weights }: ModelFiles): Record<str
   };
 }
 
-export const configOf = ({ config, generation }: ModelFiles): ModelConfig =>
-  parseConfig(config, generation, 'config.json');
+const configOf = ({ config, generation }: ModelFiles): ModelConfig => parseConfig(config, generation, 'config.json');
 
 /** The trits of a packed matrix: byte row r holds rows r, r + rows / 4, ..., lowest bits first; code - 1 is the trit. */
 function unpack(packed: Uint8Array, rows: number, cols: number): Int8Array {

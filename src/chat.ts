@@ -29,7 +29,7 @@ interface Calling {
 }
 
 /** The JSON Schema of a call of one of the tools. */
-export function callSchema(tools: Tool[], format: ToolFormat): object {
+function callSchema(tools: Tool[], format: ToolFormat): object {
   const key = format === 'llama3' ? 'parameters' : 'arguments';
   const calls = tools.map(({ function: { name, parameters } }) => ({
     type: 'object',

@@ -33,7 +33,7 @@ export const oneOf = (characters: string): Expression =>
   character(...Array.from(characters, (each): Range => [each.codePointAt(0)!, each.codePointAt(0)!]));
 
 /** Sorted, without overlap. */
-export function normalised(ranges: readonly Range[]): Range[] {
+function normalised(ranges: readonly Range[]): Range[] {
   const sorted = [...ranges].sort((a, b) => a[0] - b[0]);
   const merged: [number, number][] = [];
   for (const [low, high] of sorted) {

@@ -14,7 +14,7 @@ const MOST_FORMATS = 8;
 const MOST_MASKS = 256;
 
 /** The grammar of a format, or undefined for any text. @throws SternaError `bad-input`, `unsupported` */
-export function grammarOf(format: ResponseFormat): Grammar | undefined {
+function grammarOf(format: ResponseFormat): Grammar | undefined {
   if (format.type === 'json_object') return jsonObjectGrammar();
   if (format.type === 'json_schema') return schemaGrammar(format.schema);
   if (format.type === 'regex') return patternGrammar(format.pattern);

@@ -2,9 +2,9 @@
 import { choice, type Expression, oneOf, optional, repeat, sequence, text } from './expression';
 
 /** Most digits of an integer, so that it is exact in a double. */
-export const MOST_DIGITS = 15;
+const MOST_DIGITS = 15;
 /** Most digits behind the point. */
-export const MOST_DECIMALS = 6;
+const MOST_DECIMALS = 6;
 
 const DIGIT = oneOf('0123456789');
 const LARGEST = 10 ** MOST_DIGITS - 1;
