@@ -18,6 +18,7 @@ import { Loading } from './loading';
 import { icons } from './mark';
 import { loadMarkdown, type Renderer } from './markdown';
 import { engineNotice, isolationNotice } from './notices';
+import './offline-badge';
 import { spokenProgress } from './progress';
 import type { Sampling } from './sampling';
 import type { Hit } from './search';
@@ -164,7 +165,9 @@ class App extends LitElement {
             @stop=${() => this.#conversation.stop()}
           ></sterna-composer>
           <div class="instruments">
-            ${model ? html`${badge(model.info)} ${contextMeter(this.#conversation.contextUsed, model.info)}` : nothing}
+            ${model ? badge(model.info) : nothing}
+            <sterna-offline></sterna-offline>
+            ${model ? contextMeter(this.#conversation.contextUsed, model.info) : nothing}
           </div>
         </section>
         <sterna-settings

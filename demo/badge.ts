@@ -1,6 +1,7 @@
 import { html, type TemplateResult } from 'lit';
 import type { ModelInfo } from '../src/index';
 import { bytes, duration, plural } from './figures';
+import './report';
 
 const simd = (info: ModelInfo): string => (info.relaxedSimd ? 'relaxed SIMD' : 'SIMD');
 
@@ -20,6 +21,7 @@ export function badge(info: ModelInfo): TemplateResult {
         <div><dt>Memory</dt><dd>${bytes(info.bytes.memory)}, of which ternary weights ${bytes(info.bytes.ternary)}</dd></div>
         <div><dt>Loaded in</dt><dd>${duration(info.loadMs)}</dd></div>
       </dl>
+      <sterna-report .info=${info}></sterna-report>
     </div>
   `;
 }

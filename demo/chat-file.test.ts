@@ -14,7 +14,7 @@ const figures = {
 const turns: Turn[] = [
   { id: 'q', parent: null, role: 'user', text: 'Ünïcode “story”, please', at: 1 },
   { id: 'a1', parent: 'q', role: 'assistant', text: 'Once', at: 2, figures },
-  { id: 'a2', parent: 'q', role: 'assistant', text: 'Twice', at: 3 },
+  { id: 'a2', parent: 'q', role: 'assistant', text: 'Twice', at: 3, unfinished: true },
   { id: 'q2', parent: 'a1', role: 'user', text: 'More', at: 4 },
 ];
 const chat = (): Chat => ({

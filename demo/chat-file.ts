@@ -109,6 +109,7 @@ function readTurn(place: string, value: unknown, seen: ReadonlyMap<string, Turn>
     text: check(`${place}.text`, 'a text', turn.text, isText),
     at: check(`${place}.at`, 'a time in ms', turn.at, isTime),
     ...(turn.figures !== undefined && { figures: readFigures(`${place}.figures`, turn.figures, check) }),
+    ...(role === 'assistant' && turn.unfinished === true && turn.figures === undefined && { unfinished: true }),
   };
 }
 

@@ -22,8 +22,10 @@ export interface Turn {
   readonly text: string;
   /** When it was begun, ms since 1970. */
   readonly at: number;
-  /** Of an answer that came to its end; one that was interrupted by the end of the page has none. */
+  /** Of an answer that came to its end here, or in the page that exported it. */
   readonly figures?: Figures;
+  /** An answer that is being written, or was when it broke off. */
+  readonly unfinished?: true | undefined;
 }
 
 export interface ChatSettings {

@@ -125,7 +125,14 @@ export class Conversation {
   }
 
   #add(parent: string | null, role: Turn['role'], text: string): Turn {
-    const turn: Turn = { id: newId(), parent, role, text, at: Date.now() };
+    const turn: Turn = {
+      id: newId(),
+      parent,
+      role,
+      text,
+      at: Date.now(),
+      ...(role === 'assistant' && { unfinished: true }),
+    };
     this.chat = withTurn(this.chat, turn);
     this.#save(this.chat);
     this.#changed();
@@ -184,7 +191,7 @@ export class Conversation {
       }
       const { text: whole, tokens: _tokens, answers: _answers, draft: _draft, ...figures } = await generation.result;
       const { name, contextLength } = model.info;
-      this.#replace(id, { text: whole, figures: { ...figures, model: name, contextLength } });
+      this.#replace(id, { text: whole, unfinished: undefined, figures: { ...figures, model: name, contextLength } });
     } catch (error) {
       const back = text === '' && this.chat.turns.find((turn) => turn.id === former?.id);
       if (back) {

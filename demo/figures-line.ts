@@ -20,9 +20,9 @@ export function figuresLine({ usage, timings, finishReason, seed, model, context
         <span><b>${plural(completionTokens, 'token')}</b></span>
         <span>first after <b>${duration(timings.firstTokenMs)}</b></span>
         ${prefill ? html`<span>prefill <b>${prefill}</b> tokens/s</span>` : nothing}
-        <span>context <b>${count(used)}</b> of ${count(contextLength)}</span>
       </summary>
       <ul>
+        <li>context <b>${count(used)}</b> of ${count(contextLength)}</li>
         <li>prompt <b>${count(promptTokens)}</b>${cached}</li>
         <li>prefill <b>${duration(timings.promptMs)}</b></li>
         <li>decode <b>${duration(timings.decodeMs)}</b></li>

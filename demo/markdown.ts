@@ -70,6 +70,7 @@ export async function loadMarkdown(improved: (renderer: Renderer) => void = () =
         const box = document.createElement('div');
         box.append(purify.sanitize(marked.parser([token]), allowed));
         for (const pre of box.querySelectorAll('pre')) dress(pre, highlight);
+        for (const table of box.querySelectorAll('table')) hold(table);
         kept.set(key, box.innerHTML);
         return box.innerHTML;
       });
@@ -80,6 +81,15 @@ export async function loadMarkdown(improved: (renderer: Renderer) => void = () =
 
 const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+
+/** Puts a table into a box of its own, which scrolls sideways where it is wider than the page. */
+function hold(table: HTMLTableElement): void {
+  const box = document.createElement('div');
+  box.className = 'table';
+  box.tabIndex = 0;
+  table.replaceWith(box);
+  box.append(table);
+}
 
 /** Gives a code block its head: the language, and a button to copy it. */
 function dress(pre: HTMLPreElement, highlight: Highlight): void {

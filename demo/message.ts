@@ -13,6 +13,9 @@ import { readingProgress } from './reading';
 
 const copiedFor = 1500; // ms that "Copied" stands on the button
 
+/** A pasted text, say: more than some 12 lines. */
+const isLong = (text: string): boolean => text.length > 900 || text.split('\n').length > 12;
+
 /** Where a turn stands among its versions: the ids of its neighbours. */
 export interface Versions {
   index: number;
@@ -36,6 +39,7 @@ export class ChatMessage extends LitElement {
     able: { attribute: false },
     copied: { state: true },
     editing: { state: true },
+    whole: { state: true },
   };
   declare turn: Turn;
   /** Of an answer under way. */
@@ -49,10 +53,12 @@ export class ChatMessage extends LitElement {
   declare able: boolean;
   declare copied: boolean;
   declare editing: boolean;
+  /** A long question is shown to its end. */
+  declare whole: boolean;
 
   constructor() {
     super();
-    this.last = this.able = this.copied = this.editing = false;
+    this.last = this.able = this.copied = this.editing = this.whole = false;
     this.versions = { index: 0, count: 1, earlier: undefined, later: undefined };
   }
 
@@ -65,7 +71,8 @@ export class ChatMessage extends LitElement {
   }
 
   protected override willUpdate(changes: PropertyValues<this>): void {
-    if (changes.has('turn') && changes.get('turn')?.id !== this.turn.id) this.editing = this.copied = false;
+    if (changes.has('turn') && changes.get('turn')?.id !== this.turn.id)
+      this.editing = this.copied = this.whole = false;
   }
 
   protected override render(): TemplateResult {
@@ -73,21 +80,29 @@ export class ChatMessage extends LitElement {
   }
 
   #question(): TemplateResult {
+    const long = isLong(this.turn.text);
     return html`
       <article class="message user" data-testid="message-user">
         <h2 class="unseen">You said</h2>
         ${
           this.editing
             ? html`<sterna-edit .text=${this.turn.text} @send=${this.#send} @cancel=${this.#leave}></sterna-edit>`
-            : html`<p class="said">${this.turn.text}</p>
+            : html`<p class="said ${long && !this.whole ? 'cut' : ''}">${this.turn.text}</p>
                 <div class="message-actions">
-                  ${this.#arrows()} ${this.#copyButton()}
+                  ${this.#arrows()} ${long ? this.#wholeButton() : nothing} ${this.#copyButton()}
                   <button class="quiet" data-testid="edit" ?disabled=${!this.able} @click=${this.#edit}>Edit</button>
                 </div>`
         }
         ${this.last ? this.#unanswered() : nothing}
       </article>
     `;
+  }
+
+  #wholeButton(): TemplateResult {
+    const turn = () => {
+      this.whole = !this.whole;
+    };
+    return html`<button class="quiet" data-testid="whole" aria-expanded=${this.whole} @click=${turn}>${this.whole ? 'Show less' : 'Show all'}</button>`;
   }
 
   /** A question without an answer: the page was closed, or it came with a file. */
@@ -99,7 +114,7 @@ export class ChatMessage extends LitElement {
 
   #answer(): TemplateResult {
     const { live, problem } = this;
-    const { figures, text } = this.turn;
+    const { figures, text, unfinished } = this.turn;
     return html`
       <article class="message assistant" data-testid="message-assistant" data-done=${live ? nothing : 'true'} aria-busy=${live !== undefined}>
         <h2 class="unseen">The model said</h2>
@@ -109,7 +124,7 @@ export class ChatMessage extends LitElement {
           ${problem ? problemCard(problem, this.#remedies(problem)) : nothing}
           ${live ? this.#streaming(live) : this.#buttons()}
           ${figures ? figuresLine(figures) : nothing}
-          ${live || figures || problem || !text ? nothing : html`<p class="stats flag">Interrupted: the page was closed</p>`}
+          ${unfinished && text && !live && !problem ? html`<p class="stats flag" data-testid="unfinished">Interrupted before its end</p>` : nothing}
         </div>
       </article>
     `;

@@ -1,10 +1,9 @@
 import { css, html, LitElement, nothing, type TemplateResult } from 'lit';
 import { update, watchForUpdate } from './offline';
 
-/** What is to be said of the page itself: that there is no connection, and that a new version is ready. */
+/** What is to be said of the page itself: that a new version is ready. */
 class PageState extends LitElement {
-  static override properties = { offline: { state: true }, renewed: { state: true } };
-  declare offline: boolean;
+  static override properties = { renewed: { state: true } };
   declare renewed: boolean;
 
   static override styles = css`
@@ -17,8 +16,10 @@ class PageState extends LitElement {
       pointer-events: none;
       font-size: var(--small);
     }
-    .state {
-      inset: auto 0 1.15rem;
+    @media (max-width: 56rem) {
+      div {
+        inset-block-start: 3.5rem; /* below the bar */
+      }
     }
     p {
       display: flex;
@@ -34,12 +35,6 @@ class PageState extends LitElement {
       background: var(--raised);
       color: var(--ink);
       box-shadow: 0 4px 18px rgb(0 0 0 / 0.12);
-    }
-    .offline {
-      padding: 0.1rem 0.6rem;
-      border-radius: 2rem;
-      background: var(--wash);
-      color: var(--ink);
     }
     button {
       min-height: 2rem;
@@ -63,31 +58,18 @@ class PageState extends LitElement {
 
   constructor() {
     super();
-    this.offline = !navigator.onLine;
     this.renewed = false;
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    for (const event of ['online', 'offline']) {
-      addEventListener(event, () => {
-        this.offline = !navigator.onLine;
-      });
-    }
     void watchForUpdate(() => {
       this.renewed = true;
     });
   }
 
   protected override render(): TemplateResult {
-    return html`<div role="status">${this.renewed ? this.#update() : nothing}</div>
-      <div role="status" class="state">
-        ${
-          this.offline
-            ? html`<p class="offline" data-testid="offline" title="Models on this device go on working.">Offline</p>`
-            : nothing
-        }
-      </div>`;
+    return html`<div role="status">${this.renewed ? this.#update() : nothing}</div>`;
   }
 
   #update(): TemplateResult {

@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { type HubSource, SternaError } from '../src/index';
 import { bytes } from './figures';
+import './report';
 import { isRepository, type PageSource } from './source';
 
 type Code = SternaError['code'];
@@ -54,7 +55,7 @@ const words: Record<Problem['code'], readonly [title: string, advice: string]> =
   'no-tokenizer': ['The model came without a tokenizer', 'Add tokenizer.json and tokenizer_config.json to its files.'],
   'out-of-memory': [
     'The browser refused the memory',
-    'Close other tabs, take a smaller model, or ask for less context (?contextLength=512).',
+    'Close other tabs, take a smaller model, or ask for less context in the settings.',
   ],
   busy: ['The model is still at work', 'Stop the running answer first.'],
   aborted: ['Loading was cancelled', 'You can load the model again at any time.'],
@@ -97,6 +98,16 @@ export const wantsToken = ({ code }: Problem, source: PageSource): source is Hub
 export const isFatal = ({ code }: Problem): boolean =>
   code === 'worker' || code === 'disposed' || code === 'out-of-memory';
 
+/** What may be a bug, in Sterna or in the files of a model. */
+const reportable: ReadonlySet<Problem['code']> = new Set([
+  'worker',
+  'unknown',
+  'unsupported',
+  'bad-file',
+  'out-of-memory',
+  'old-browser',
+]);
+
 /** What happened, what to do, the facts, and the buttons that do it. */
 export function problemCard(problem: Problem, actions: unknown, more: unknown = nothing): TemplateResult {
   const [title, advice] = words[problem.code];
@@ -109,10 +120,11 @@ export function problemCard(problem: Problem, actions: unknown, more: unknown = 
       ${clear ? nothing : html`<p class="problem-message">${problem.message}</p>`}
       ${more}
       <dl>
-        <div><dt>Code</dt><dd><code>${problem.code}</code></dd></div>
+        ${calm ? nothing : html`<div><dt>Code</dt><dd><code>${problem.code}</code></dd></div>`}
         ${problem.facts.map(([name, value]) => html`<div><dt>${name}</dt><dd><code>${value}</code></dd></div>`)}
       </dl>
       <div class="actions">${actions}</div>
+      ${reportable.has(problem.code) ? html`<sterna-report .problem=${problem}></sterna-report>` : nothing}
     </section>
   `;
 }

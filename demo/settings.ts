@@ -28,6 +28,7 @@ export class Settings extends LitElement {
 
   show(): void {
     this.querySelector('dialog')?.showModal();
+    this.querySelector('.panel-body')!.scrollTop = 0;
   }
 
   protected override render(): TemplateResult {

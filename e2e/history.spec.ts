@@ -112,6 +112,7 @@ test('an imported chat is there; a file that is none is refused, with the place 
   await expect(page.getByTestId('history-news')).toHaveText('1 chat came in.');
   await chatNamed(page, 'Birds').getByTestId('chat-open').click();
   await expect(answers(page).locator('strong')).toHaveText('tern');
+  await expect(page.getByTestId('unfinished')).toHaveCount(0); // written elsewhere, nobody knows how it ended
 
   const card = page.getByTestId('history').getByTestId('error');
   const wrong = JSON.parse(file.buffer.toString());
