@@ -25,6 +25,9 @@ const SLACK = 2 ** -8;
 const ROWS_AT_ONCE = 4;
 const WIDEST_AT_ONCE = 8192;
 
+/** Of so many rows of activations, how many dot16 screens at once. */
+const together = (rows: number): number => (rows >= 4 ? 4 : rows >= 2 ? 2 : 1);
+
 /** This thread's part of the screening plane, from the table that the loader has filled. */
 function makePlane({ kernels: k, plan, rank }: Machine, screening: ScreenPlan, head: TableHead): void {
   const { signs, plane, factors, width } = screening;
@@ -97,7 +100,9 @@ export function createHead(
     const input = (i: number): number => own.headInputs + i * headInputBytes;
     const record = (i: number): number => input(i) + paddedHidden * 4;
     const codes = (i: number): number => own.screenInputs + i * inputBytes;
-    const groups = (i: number): number => screening.groups + i * groupCount * SCREEN_RECORD;
+    const groupsBytes = groupCount * SCREEN_RECORD;
+    const groups = (i: number): number => screening.groups + i * groupsBytes;
+    const bytes = paddedVocab * 4; // of a row of bounds
     for (let i = 0; i < count; i++) {
       tableInput('int8', row + i, input(i), paddedHidden);
       const a = input(i) + paddedHidden * 2;
@@ -107,9 +112,15 @@ export function createHead(
     const units = Math.ceil(paddedVocab / unitRows);
     share.each(units, (unit) => {
       const [begin, end] = [unit * unitRows, Math.min(paddedVocab, (unit + 1) * unitRows)];
-      for (let i = 0; i < count; i++) {
-        const to = out + i * paddedVocab * 4;
-        screenRows(plane, factors, codes(i), codes(i) + 3 * width, begin, end, vocab, width, to, groups(i));
+      for (let i = 0; i < count; ) {
+        const [to, own] = [out + i * bytes, codes(i) + 3 * width];
+        const rows = plan.kernel === 'dot16' ? together(count - i) : 1;
+        if (rows === 1) screenRows(plane, factors, codes(i), own, begin, end, vocab, width, to, groups(i));
+        else {
+          const of = [plane, factors, codes(i), own, inputBytes] as const;
+          k.screenRows16Several(rows, ...of, begin, end, vocab, width, to, bytes, groups(i), groupsBytes);
+        }
+        i += rows;
       }
     });
     meet();
@@ -121,7 +132,7 @@ export function createHead(
     share.each(units, (unit) => {
       const [begin, end] = [unit * unitRows, Math.min(paddedVocab, (unit + 1) * unitRows)];
       for (const [i, threshold] of thresholds.entries()) {
-        const to = out + i * paddedVocab * 4;
+        const to = out + i * bytes;
         const of = [at, input(i), record(i), scales, sums] as const;
         k.screenPick(groups(i), threshold, ...of, begin, end, paddedHidden, to);
       }

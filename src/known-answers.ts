@@ -3,7 +3,7 @@
  * dot product and doubles it.
  */
 import type { Kernels } from './kernels';
-import { CODES_COPY, type KernelName, SCREEN_GROUP } from './memory';
+import { CODES_COPY, type KernelName, SCREEN_GROUP, SCREEN_RECORD } from './memory';
 
 // The trial memory: everything the tests and the micro-benchmark need, at fixed places.
 export const TRIAL = {
@@ -157,6 +157,12 @@ export function boundsRight(k: Kernels, memory: WebAssembly.Memory, kernel: Kern
     }
     const bounds = kernel === 'dot32' ? k.screenRows32 : k.screenRows16;
     bounds(plane, factors, at, record, 0, rows, rows, n, out, groups);
+    if (kernel === 'dot16') {
+      const [last, groupsEnd] = [out + rows * 4, groups + SCREEN_RECORD];
+      const of = [plane, factors, at, record, 0] as const; // the same row twice
+      k.screenRows16Several(2, ...of, 0, rows, rows, n, last, rows * 4, groupsEnd, SCREEN_RECORD);
+      for (let row = 0; row < 2 * rows; row++) if (f32[last / 4 + row] !== f32[out / 4 + (row % rows)]) return false;
+    }
     return table.every((line, row) => {
       const dot = line.reduce((sum, code, i) => sum + code * codes[i]!, 0);
       const [own, ownError] = factor(row);

@@ -186,6 +186,16 @@ describe('an engine that computes wrongly', () => {
     },
   );
 
+  test('bounds for several rows at once that are wrong: no screening, the kernel stays', async () => {
+    doctor((real, floats) => ({
+      screenRows16Several: (...args: Parameters<Kernels['screenRows16Several']>) => {
+        real.screenRows16Several(...args);
+        floats[(args[10] + args[11]) / 4 + 3]! *= 1 + 2 ** -23;
+      },
+    }));
+    expect(await chooseKernel('dot16', true)).toMatchObject({ kernel: 'dot16', screens: false });
+  });
+
   test('the doctor alone changes nothing', async () => {
     doctor(() => ({}));
     expect(await chooseKernel('auto', true)).toMatchObject({ relaxedSimd: true, screens: true });

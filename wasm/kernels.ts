@@ -21,6 +21,7 @@ export { headInt8Rows } from './lmhead-rows';
 export { rotationSigns, rotate } from './rotate';
 export { screenRow, screenActivations } from './screen-plane';
 export { screenRows16, screenRows32, screenThreshold, screenPick } from './screen';
+export { screenRows16Several } from './screen-rows';
 export { packTiles, packLanes } from './pack';
 export { codesFromPacked, codesFromI2S, reorderI2S, codesFromTQ2, codesFromTQ1, codesFromQ2, badCode } from './codec';
 export { base3Pack, base3Unpack, unpackTiles, unpackLanes } from './codec';

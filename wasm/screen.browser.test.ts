@@ -129,6 +129,46 @@ test.each([256, 512, 768, 2560])(
   },
 );
 
+describe.each(labs.filter(({ build }) => build.relaxed))('$name', (lab) => {
+  test.each(WIDTHS)('bounds of width %i for two and four rows at once are those one by one', (width) => {
+    for (const vocab of [1, 32, 37, 101]) {
+      const head = openHead(lab, bf16Rows(vocab, width, vocab));
+      const { n, plane, factors, paddedVocab, count: groupCount } = head;
+      const states = [gaussian(width, prng(vocab)), gaussian(width, prng(7), 1e-4), new Float32Array(width)];
+      states.push(Float32Array.from({ length: width }, (_, i) => (i & 1 ? 1 : -1)));
+      const [stride, outStride, groupsStride] = [n + 32, paddedVocab * 4 + 48, groupCount * 16 + 64];
+      const inputs = lab.take(4 * stride);
+      const [out, groups] = [lab.take(4 * outStride), lab.take(4 * groupsStride)];
+      const right = states.map((x, i) => {
+        head.give(x);
+        lab.write(inputs + i * stride, lab.i8(head.codes, n));
+        lab.write(inputs + i * stride + n, lab.u8(head.screenRecord, 16));
+        const bounds = head.bounds(0);
+        return { bounds, records: lab.u8(head.groups, groupCount * 16) };
+      });
+      for (const count of [2, 4]) {
+        for (let first = 0; first + count <= 4; first++) {
+          const at = inputs + first * stride;
+          lab.write(out, new Float32Array(outStride).fill(Number.NaN));
+          for (const [begin, end] of [
+            [0, Math.min(32, paddedVocab)],
+            [32, paddedVocab],
+          ] as const) {
+            const of = [plane, factors, at, at + n, stride, begin, end, vocab, n] as const;
+            if (begin < end) lab.kernels.screenRows16Several(count, ...of, out, outStride, groups, groupsStride);
+          }
+          for (let i = 0; i < count; i++) {
+            const { bounds, records } = right[first + i]!;
+            expect(bitDifference(lab.f32(out + i * outStride, paddedVocab), bounds), `${vocab} rows, ${i}`).toBe('');
+            expect(lab.u8(groups + i * groupsStride, groupCount * 16)).toEqual(records);
+          }
+        }
+      }
+      expect(lab.overruns()).toEqual([]);
+    }
+  });
+});
+
 describe.each(labs)('$name', (lab) => {
   test.each(WIDTHS)('plane and factors of rows of %i', (width) => {
     const spike = new Float32Array(width);
@@ -252,6 +292,11 @@ describe.each(labs)('$name', (lab) => {
       const right = f(2 * code * ((byte & 15) + (byte >> 4)) * 8192);
       for (const variant of head.variants.keys())
         expect([...head.bounds(variant)], `${byte}, ${code}`).toEqual([right, right, right, right]);
+      if (!lab.build.relaxed) continue;
+      const [out, groups] = [lab.take(4 * 16), lab.take(4 * 16)];
+      const of = [head.plane, head.factors, head.codes, head.screenRecord, 0, 0, 4, 4, 16384] as const;
+      lab.kernels.screenRows16Several(4, ...of, out, 16, groups, 16);
+      expect([...lab.f32(out, 16)], `four rows: ${byte}, ${code}`).toEqual(Array(16).fill(right));
     }
   });
 

@@ -7,7 +7,7 @@ import { headInt8 } from './lmhead';
 import { DEVIATIONS } from './screen-plane';
 import { MASK_0F } from './simd';
 
-const GROUP: i32 = 32;
+export const GROUP: i32 = 32;
 const RECORD: usize = 16; // bytes of a group's record
 
 /** The sums of the lanes of four vectors. */
@@ -18,7 +18,15 @@ function sums4(a: v128, b: v128, c: v128, d: v128): v128 {
 }
 
 /** Ends a group: bounds in place of the sums <code, b>, none for padding rows, and the record. */
-function putGroup(begin: i32, end: i32, vocab: i32, factors: usize, record: usize, out: usize, groups: usize): void {
+export function putGroup(
+  begin: i32,
+  end: i32,
+  vocab: i32,
+  factors: usize,
+  record: usize,
+  out: usize,
+  groups: usize,
+): void {
   const scale = v128.load32_splat(record),
     error = v128.load32_splat(record, 4),
     offset = v128.load32_splat(record, 8);
