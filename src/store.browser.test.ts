@@ -381,77 +381,22 @@ test('the estimate and persistence are the browser\u2019s', async () => {
   expect(await (await storeIn(host)).persist()).toBe(after.persisted);
 });
 
-describe('locks', () => {
-  const done = async () => 'done';
-
-  test('a model that another thread holds is neither removed nor checked; one that is only read is checked', async () => {
-    const store = await storeIn(undefined);
-    const kept = await stored(store, 2);
-    const old = await stored(store, 1, { version: 'v0' });
-    await host.remote.hold(model.key, 'exclusive');
-    expect(await errorOf(store.remove(kept.id))).toMatchObject({ code: 'busy', file: model.name });
-    expect(await codeOf(store.verify(kept.id))).toBe('busy');
-    expect(await store.removeOutdated()).toBe(0);
-    await host.remote.release();
-    await host.remote.hold(model.key, 'shared');
-    expect(await codeOf(store.remove(kept.id))).toBe('busy');
-    expect(await store.verify(kept.id)).toEqual({ damaged: 0 });
-    expect(await withLock(model.key, undefined, done, undefined, 'shared')).toBe('done');
-    await host.remote.release();
-    await store.remove(kept.id);
-    expect((await store.list()).map(({ id }) => id)).toEqual([old.id]);
-  });
-
-  test('work waits for the other thread, and says so', async () => {
-    await host.remote.hold('a', 'exclusive');
-    const events: string[] = [];
-    const work = withLock(
-      'a',
-      new AbortController().signal,
-      async () => events.push('work'),
-      () => events.push('waiting'),
-    );
-    expect(await withLock('b', undefined, done)).toBe('done'); // another model does not wait
-    await expect.poll(() => events).toEqual(['waiting']);
-    events.push('release');
-    await host.remote.release();
-    await work;
-    expect(events).toEqual(['waiting', 'release', 'work']);
-    await withLock('a', undefined, done, () => events.push('waiting again'));
-    expect(events).toHaveLength(3);
-  });
-
-  test('the wait is aborted; the work is not, and its error is its own', async () => {
-    await host.remote.hold('a', 'exclusive');
-    const controller = new AbortController();
-    let begun = 0;
-    const begin = async () => begun++;
-    const waiting = withLock('a', controller.signal, begin, () => controller.abort());
-    expect(await errorOf(waiting)).toMatchObject({ code: 'aborted', name: 'AbortError' });
-    expect(await codeOf(withLock('a', controller.signal, begin))).toBe('aborted');
-    await host.remote.release();
-    expect(await withLock('a', undefined, done)).toBe('done');
-    expect(begun).toBe(0);
-    const later = new AbortController();
-    const aborting = withLock('a', later.signal, async () => {
-      later.abort();
-      return 'through';
-    });
-    expect(await aborting).toBe('through');
-    const failing = withLock('a', undefined, () => Promise.reject(new Error('its own')));
-    expect((await errorOf(failing))?.message).toBe('its own');
-    expect(await withLock('a', undefined, done)).toBe('done');
-  });
-
-  test('a thread that ends lets go', async () => {
-    const other = startHost();
-    await other.remote.hold('a', 'exclusive');
-    const events: string[] = [];
-    const work = withLock('a', undefined, done, () => events.push('waiting'));
-    await expect.poll(() => events).toEqual(['waiting']);
-    other.worker.terminate();
-    expect(await work).toBe('done');
-  });
+test('a model that another thread holds is neither removed nor checked; one that is only read is checked', async () => {
+  const store = await storeIn(undefined);
+  const kept = await stored(store, 2);
+  const old = await stored(store, 1, { version: 'v0' });
+  await host.remote.hold(model.key, 'exclusive');
+  expect(await errorOf(store.remove(kept.id))).toMatchObject({ code: 'busy', file: model.name });
+  expect(await codeOf(store.verify(kept.id))).toBe('busy');
+  expect(await store.removeOutdated()).toBe(0);
+  await host.remote.release();
+  await host.remote.hold(model.key, 'shared');
+  expect(await codeOf(store.remove(kept.id))).toBe('busy');
+  expect(await store.verify(kept.id)).toEqual({ damaged: 0 });
+  expect(await withLock(model.key, undefined, async () => 'done', undefined, 'shared')).toBe('done');
+  await host.remote.release();
+  await store.remove(kept.id);
+  expect((await store.list()).map(({ id }) => id)).toEqual([old.id]);
 });
 
 test('two threads that want the same model: the second finds what the first has stored', async () => {
