@@ -54,7 +54,8 @@ class KeptCache {
       };
       (await model.restoreSession(found.id, { signal: attempt.signal, onProgress })).dispose();
     } catch {
-      if (!signal.aborted) await this.forget(chat);
+      if (signal.aborted) this.#held = undefined;
+      else await this.forget(chat);
     } finally {
       signal.removeEventListener('abort', abort);
     }
