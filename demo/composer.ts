@@ -1,4 +1,4 @@
-import { html, LitElement, type TemplateResult } from 'lit';
+import { html, LitElement, type PropertyValues, type TemplateResult } from 'lit';
 import { icons } from './mark';
 
 /** The text box. Events: `send` (CustomEvent with the text), `stop`. */
@@ -68,9 +68,9 @@ export class Composer extends LitElement {
     </button>`;
   }
 
-  protected override updated(): void {
+  protected override updated(changes: PropertyValues): void {
     const box = this.#box;
-    if (!box) return;
+    if (!box || !changes.has('draft')) return; // to measure it costs a layout of the page
     box.style.height = 'auto';
     box.style.height = `${box.scrollHeight}px`;
   }
