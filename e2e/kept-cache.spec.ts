@@ -22,7 +22,7 @@ const kept = (page: Page): Promise<void> =>
 /** Tokens of the prompt of an answer: all of them, and those that were in the cache. */
 async function prompt(page: Page, index: number): Promise<{ all: number; cached: number }> {
   const stats = answers(page).nth(index).getByTestId('stats');
-  const text = (await stats.locator('li').first().textContent())!.replaceAll(',', '');
+  const text = (await stats.locator('li', { hasText: /^prompt/ }).textContent())!.replaceAll(',', '');
   const [, all, cached] = /prompt (\d+)(?: (\d+) cached)?/.exec(text)!;
   return { all: Number(all), cached: Number(cached ?? 0) };
 }
