@@ -1,4 +1,21 @@
 /** Chat templates that know tools, small ones of our own: structure and conventions are those of the families named. */
+import type { Tool } from '../src/generate-types';
+
+/** A function for conversations in them. */
+export const toyTools: Tool[] = [
+  {
+    type: 'function',
+    function: {
+      name: 'find_toy',
+      parameters: {
+        type: 'object',
+        properties: { toy: { enum: ['ball', 'kite'] } },
+        required: ['toy'],
+        additionalProperties: false,
+      },
+    },
+  },
+];
 
 /** As Qwen 3 (and Hermes): tools as JSON lines in the system turn, calls and answers in XML tags, answers in a user turn. */
 export const qwenTemplate = `{%- if tools %}

@@ -1,9 +1,9 @@
 /** Several answers at once: each is the one that its seed gives alone, and afterwards the caches are what they should be. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packedCheckpoint, shapeOdd } from '../bench/synthesize';
+import { failure } from '../e2e/failure';
 import { bitDifference, openMachine, someTokens } from '../e2e/machine';
 import { syntheticModel, tinyStories } from '../e2e/reading';
-import type { SternaError } from './errors';
 import type { GenerateOptions, Message } from './generate-types';
 import type { LoadOptions } from './load-types';
 import { load, type Model } from './model';
@@ -11,11 +11,6 @@ import { append, copySession, logitsView, prefill, rowsOf, type Session } from '
 
 const dog: Message[] = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }];
 const cat: Message[] = [{ role: 'user', content: 'Tell me a story about a cat and a tree.' }];
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 
 describe.each([
   ['whole lm_head, one thread', { threads: 1 }],

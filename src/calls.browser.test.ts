@@ -1,18 +1,13 @@
 /** Calls as a page makes them: odd arguments, aborts that cross, loops that are left. Each was once wrong. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { failure } from '../e2e/failure';
 import { openMachine } from '../e2e/machine';
 import { fetchModel, hfPacked, tinyStories } from '../e2e/reading';
-import type { SternaError } from './errors';
 import type { Message } from './generate-types';
 import { load, type Model } from './model';
 
 const dog: Message[] = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }];
 const long = { temperature: 0, ignoreEos: true };
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 
 describe('a loaded model', () => {
   let model: Model;

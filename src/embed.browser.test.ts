@@ -1,6 +1,7 @@
 /** Embeddings against src/reference.ts bit by bit, and against the hidden states of transformers; what is refused, what is kept. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packedCheckpoint, shapeOdd } from '../bench/synthesize';
+import { failure } from '../e2e/failure';
 import { bitDifference, openMachine, openPlanted, relativeError, someTokens, type TestMachine } from '../e2e/machine';
 import { plainSwitches, randomModel } from '../e2e/plant';
 import {
@@ -13,7 +14,6 @@ import {
   tinyStories,
 } from '../e2e/reading';
 import { embed } from './embed';
-import type { SternaError } from './errors';
 import type { EmbedOptions, Message } from './generate-types';
 import { load, type Model } from './model';
 import { createReference, pooled, type ReferenceModel } from './reference';
@@ -33,12 +33,6 @@ function statesOf(model: ReferenceModel, tokens: number[], precision = exact as 
 
 const embedOn = ({ pool, memory }: TestMachine, ids: number[], settings: Parameters<typeof embed>[2]) =>
   embed({ pool, memory, session: { sequence: 0, tokens: [] }, between: async () => {} }, ids, settings);
-
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 
 describe('the bits of the oracle', () => {
   const files = syntheticModel(packedCheckpoint(shapeOdd));

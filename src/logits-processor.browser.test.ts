@@ -1,10 +1,10 @@
 /** `logitsProcessor` and `onToken` with the real model: what they see, change and throw, and that nothing else changes. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packedCheckpoint, shapeOdd } from '../bench/synthesize';
+import { failure } from '../e2e/failure';
 import { openMachine, someTokens } from '../e2e/machine';
 import { syntheticModel, tinyStories } from '../e2e/reading';
 import { createPassCosts } from './draft';
-import type { SternaError } from './errors';
 import { generate } from './generate';
 import type { Chunk, GenerateOptions, LogitsContext, LogitsProcessor } from './generate-types';
 import { callProcessor } from './logits-processor';
@@ -16,11 +16,6 @@ import { stagesOf } from './stages';
 import { createYield } from './yield';
 
 const greedy = { temperature: 0, ignoreEos: true, maxTokens: 12 };
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 /** A function that gives what it is asked for after some turns of the event loop. */
 const later =
   (process: LogitsProcessor): LogitsProcessor =>

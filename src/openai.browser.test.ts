@@ -1,17 +1,11 @@
 /** `model.openai` with the embedded model: what code written for a server expects of the client of `openai`, and what is refused. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { failure } from '../e2e/failure';
 import * as code from '../e2e/openai-code';
 import { filesWithTemplate } from '../e2e/reading';
 import { qwenTemplate } from '../e2e/tool-templates';
-import type { SternaError } from './errors';
 import { load, type Model } from './model';
 import type { ChatCompletionParams } from './openai-types';
-
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 
 let model: Model;
 let client: code.Client;

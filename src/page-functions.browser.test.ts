@@ -1,21 +1,16 @@
 /** Functions of the page: what `on...` throws is the page's own and stops nothing; `logitsProcessor` beside everything else. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { failure } from '../e2e/failure';
 import { filesWithTemplate, tinyStories } from '../e2e/reading';
-import { qwenTemplate } from '../e2e/tool-templates';
+import { qwenTemplate, toyTools as tools } from '../e2e/tool-templates';
 import { deleteModel, listModels, verifyModel } from './cached-models';
 import { deleteSession } from './cached-sessions';
-import type { SternaError } from './errors';
-import type { LogitsProcessor, Tool } from './generate-types';
+import type { LogitsProcessor } from './generate-types';
 import { load, type Model } from './model';
 
 const dog = 'Tell me a story about a dog and a ball.';
 const messages = [{ role: 'user', content: dog }];
 const greedy = { temperature: 0, maxTokens: 12, ignoreEos: true };
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 
 let model: Model;
 beforeAll(async () => {
@@ -94,20 +89,6 @@ describe('what is told of progress throws', () => {
 });
 
 describe('logitsProcessor', () => {
-  const tools: Tool[] = [
-    {
-      type: 'function',
-      function: {
-        name: 'find_toy',
-        parameters: {
-          type: 'object',
-          properties: { toy: { enum: ['ball', 'kite'] } },
-          required: ['toy'],
-          additionalProperties: false,
-        },
-      },
-    },
-  ];
   const forced = { tools, toolChoice: 'required', temperature: 0, maxTokens: 60 } as const;
   /** Forbids tokens whose text has one of the letters. */
   async function without(letters: RegExp): Promise<LogitsProcessor> {

@@ -1,7 +1,7 @@
 /** Sessions through the public API: the timeline, forks, going back, sharing, and what happens when the context is full. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { failure } from '../e2e/failure';
 import { tinyStories } from '../e2e/reading';
-import type { SternaError } from './errors';
 import type { Message } from './generate-types';
 import type { LoadOptions } from './load-types';
 import { load, type Model } from './model';
@@ -10,11 +10,6 @@ const source = { url: tinyStories };
 const system = 'You tell short stories for children. Every story has a beginning and an end.';
 const greedy = { temperature: 0, maxTokens: 24 };
 const warm = { temperature: 1, topP: 0.9, seed: 7, repetitionPenalty: 1.2, maxTokens: 24 };
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 
 describe.each([
   ['bf16, 2 threads', { kvCache: 'bf16', threads: 2 }],

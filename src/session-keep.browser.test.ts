@@ -1,12 +1,12 @@
 /** Sessions in the browser's real storage: saved, restored in another model, damaged, of another model. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { packedCheckpoint, shapeOdd } from '../bench/synthesize';
+import { failure } from '../e2e/failure';
 import { bitDifference, openMachine, someTokens } from '../e2e/machine';
 import { hfPacked, syntheticModel, tinyStories } from '../e2e/reading';
 import { clearAll, everything, getRecord, loseRecord, putRecord, someBytes, storeIn } from '../e2e/store-host';
 import { listModels, storageFacts } from './cached-models';
 import { deleteSession, listSessions } from './cached-sessions';
-import type { SternaError } from './errors';
 import type { LoadOptions } from './load-types';
 import type { CacheKind } from './memory';
 import { load, type Model } from './model';
@@ -20,11 +20,6 @@ import { SESSION } from './store-manifest';
 const source = { url: tinyStories };
 const system = 'You tell short stories for children. Every story has a beginning and an end.';
 const warm = { temperature: 1, topP: 0.9, seed: 7, repetitionPenalty: 1.2, maxTokens: 24 };
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 /** A file of the embedded model, picked as a visitor would. */
 const picked = async (name: string): Promise<File> => new File([await (await fetch(tinyStories + name)).blob()], name);
 

@@ -1,36 +1,17 @@
 /** Sessions with tools: calls and their results as messages, forks, going back, storage, and a context that is full. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { failure } from '../e2e/failure';
 import { filesWithTemplate } from '../e2e/reading';
-import { qwenTemplate } from '../e2e/tool-templates';
+import { qwenTemplate, toyTools as tools } from '../e2e/tool-templates';
 import { deleteSession } from './cached-sessions';
-import type { SternaError } from './errors';
 import type { Message, Tool, ToolCall } from './generate-types';
 import { load, type Model } from './model';
 import type { Session } from './session-handle';
 
-const tools: Tool[] = [
-  {
-    type: 'function',
-    function: {
-      name: 'find_toy',
-      parameters: {
-        type: 'object',
-        properties: { toy: { enum: ['ball', 'kite'] } },
-        required: ['toy'],
-        additionalProperties: false,
-      },
-    },
-  },
-];
 const system = 'You tell stories.';
 const question = 'Where is the toy of the dog?';
 const forced = { toolChoice: 'required', temperature: 0.9, seed: 2, maxTokens: 60 } as const;
 const greedy = { temperature: 0, maxTokens: 16 };
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 
 let model: Model;
 beforeAll(async () => {

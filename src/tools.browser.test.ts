@@ -1,32 +1,13 @@
 /** Tools through the public API: the embedded model under a chat template that knows them. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { failure } from '../e2e/failure';
 import { filesWithTemplate, tinyStories } from '../e2e/reading';
-import { llamaTemplate, qwenTemplate } from '../e2e/tool-templates';
-import type { SternaError } from './errors';
+import { llamaTemplate, qwenTemplate, toyTools as tools } from '../e2e/tool-templates';
 import type { Message, Tool, ToolCall, ToolChoice } from './generate-types';
 import { load, type Model } from './model';
 
-const tools: Tool[] = [
-  {
-    type: 'function',
-    function: {
-      name: 'find_toy',
-      parameters: {
-        type: 'object',
-        properties: { toy: { enum: ['ball', 'kite'] } },
-        required: ['toy'],
-        additionalProperties: false,
-      },
-    },
-  },
-];
 const both: Tool[] = [...tools, { type: 'function', function: { name: 'now' } }];
 const dog: Message[] = [{ role: 'user', content: 'Tell me a story about a dog and a ball.' }];
-const failure = (promise: Promise<unknown>): Promise<SternaError> =>
-  promise.then(
-    () => expect.fail('no error'),
-    (error: SternaError) => error,
-  );
 
 /** The embedded model with another chat template. */
 async function loadWith(template: string): Promise<Model> {

@@ -1,6 +1,6 @@
 // BitLinear for two to four rows of activations at once, as gemvDot16() of gemv.ts: the same bits.
 import { put } from './gemv';
-import { MASK_03, sumI32 } from './simd';
+import { MASK_03, sumI32, widened } from './simd';
 
 /** Four dot products of 64 columns, codes unpacked to 0..2, added to s. */
 function dots(s: v128, p: usize, w0: v128, w1: v128, w2: v128, w3: v128): v128 {
@@ -19,11 +19,6 @@ function dots(s: v128, p: usize, w0: v128, w1: v128, w2: v128, w3: v128): v128 {
       ),
     );
   } else return unreachable();
-}
-
-/** s + the i16 sums of a. */
-function widened(s: v128, a: v128): v128 {
-  return i32x4.add(s, i32x4.extadd_pairwise_i16x8_s(a));
 }
 
 /** Writes the two results of one row of activations. */

@@ -1,6 +1,6 @@
 // Bounds of screening for two or four rows of activations at once, as screenRows16() of screen.ts: the same bits.
 import { GROUP, putGroup } from './screen';
-import { MASK_0F, sumI32 } from './simd';
+import { MASK_0F, sumI32, widened } from './simd';
 
 /** i16 sums t + those of 32 elements: half-bytes unpacked to two vectors. */
 function dots(t: v128, p: usize, low: v128, high: v128): v128 {
@@ -13,11 +13,6 @@ function dots(t: v128, p: usize, low: v128, high: v128): v128 {
       ),
     );
   } else return unreachable();
-}
-
-/** s + the i16 sums of t. */
-function widened(s: v128, t: v128): v128 {
-  return i32x4.add(s, i32x4.extadd_pairwise_i16x8_s(t));
 }
 
 /** Sums <code, b> of two rows of the plane, 16 bytes of a tile apart; H is u16 for two rows of activations, u64 for four. */

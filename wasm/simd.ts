@@ -26,6 +26,11 @@ export function sumI32(a: v128): i32 {
   return i32x4.extract_lane(a, 0) + i32x4.extract_lane(a, 1) + i32x4.extract_lane(a, 2) + i32x4.extract_lane(a, 3);
 }
 
+/** i32 sums s + those of the pairs of i16 sums. */
+export function widened(s: v128, sums: v128): v128 {
+  return i32x4.add(s, i32x4.extadd_pairwise_i16x8_s(sums));
+}
+
 /** Sum of the four lanes of an f32x4, in the one order used everywhere: (0 + 1) + (2 + 3). */
 export function sumF32(a: v128): f32 {
   return f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1) + (f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3));
