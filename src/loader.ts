@@ -234,7 +234,10 @@ async function keepOrder({ store, model }: NonNullable<Filling['kept']>, i2sOrde
   await withFreeLock(model.key, model.name, 'exclusive', keep).catch(() => {});
 }
 
-/** Weights into a new memory. A whole model is read by any number of tabs; one alone downloads, or mends it. */
+/**
+ * Weights into a new memory. A whole model is read by any number of tabs; one alone downloads, or mends it. Whether it
+ * is whole is looked up before the lock of readers is asked for: else two tabs that look at once wait for each other.
+ */
 async function fill(loading: Loading): Promise<Filled> {
   const { found, signal, report } = loading;
   const { store, key, description } = found;
@@ -245,7 +248,7 @@ async function fill(loading: Loading): Promise<Filled> {
     const model = await stored();
     return model?.complete ? fillFrom(loading, model, false) : undefined;
   };
-  const read = await withLock(key, signal, readOnly, waiting, 'shared');
+  const read = (await stored())?.complete && (await withLock(key, signal, readOnly, waiting, 'shared'));
   if (read) return read;
   return (await withLock(key, signal, async () => fillFrom(loading, await stored(), true), waiting))!;
 }
