@@ -67,6 +67,7 @@ class App extends LitElement {
   readonly #talkActions: TalkActions = {
     edit: (turn, text) => this.#answer((model) => this.#conversation.edit(turn, text, model)),
     regenerate: (turn) => this.#answer((model) => this.#conversation.regenerate(turn, model)),
+    goOn: (turn) => this.#answer((model) => this.#conversation.goOn(turn, model)),
     show: (id) => {
       this.following = false;
       void this.#conversation.show(id);

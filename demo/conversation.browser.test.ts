@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { tinyStories } from '../e2e/reading';
 import { load } from '../src/index';
-import { branch } from './chat';
+import { branch, versionsIn } from './chat';
 import { Conversation } from './conversation';
 
 test('questions that come together while an answer is under way are answered in turn', async () => {
@@ -31,5 +31,35 @@ test('questions that come together while an answer is under way are answered in 
   ]);
   expect(turns.at(-1)?.figures?.finishReason).not.toBe('abort');
   expect(conversation.running).toBe(false);
+  await model.dispose();
+});
+
+test('an answer that was cut goes on as another version; what fails leaves the cut one on show', async () => {
+  const model = await load({ url: tinyStories });
+  const settings = (maxTokens: number) => ({ sampling: { temperature: 0, maxTokens }, engine: {} });
+  const conversation = new Conversation(
+    settings(30),
+    () => {},
+    () => {},
+  );
+  const last = () => branch(conversation.chat).at(-1)!;
+  await conversation.ask('A story about a dog', model);
+  const whole = last().text;
+  conversation.configure(settings(12));
+  await conversation.regenerate(last(), model);
+  const cut = last();
+  expect(cut.figures?.finishReason).toBe('length');
+  expect(whole.startsWith(cut.text)).toBe(true);
+  conversation.configure(settings(18));
+  await conversation.goOn(cut, model);
+  expect(last().text).toBe(whole);
+  expect(last()).toMatchObject({ parent: cut.parent, figures: { usage: { completionTokens: 18 } } });
+  expect(versionsIn(conversation.chat)(cut)).toHaveLength(3);
+
+  const { turns } = conversation.chat;
+  conversation.configure({ sampling: { temperature: -1 }, engine: {} });
+  await conversation.goOn(last(), model);
+  expect([conversation.chat.turns, last().text]).toEqual([turns, whole]);
+  expect(conversation.problems.get(last().id)?.code).toBe('bad-input');
   await model.dispose();
 });

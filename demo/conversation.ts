@@ -96,6 +96,11 @@ export class Conversation {
     );
   }
 
+  /** Goes on with an answer that was cut short: another version, which begins with it. */
+  goOn(turn: Turn, model: Model): Promise<void> {
+    return this.#next(() => this.#answer(turn.parent!, model, turn, turn.text));
+  }
+
   /** Shows the branch that a version of a turn leads to. */
   show(id: string): Promise<void> {
     return this.#next(() => {
@@ -139,16 +144,16 @@ export class Conversation {
     return turn;
   }
 
-  /** `former` is the version that comes back if this one fails before its first word. */
-  async #answer(question: string, model: Model, former?: Turn): Promise<void> {
+  /** `former` is the version that comes back if this one fails before its first word; `begun` is how it begins. */
+  async #answer(question: string, model: Model, former?: Turn, begun = ''): Promise<void> {
     if (former) this.#drop(former);
     this.problems.clear();
-    const messages = this.#messages(question);
     const attempt = new AbortController();
     this.#attempt = attempt;
-    const { id } = this.#add(question, 'assistant', '');
+    const answer = this.#add(question, 'assistant', begun);
+    const { id } = answer;
     this.live = { id, reading: undefined, tokens: 0, tokensPerSecond: 0 };
-    this.#finished = this.#stream(id, model, messages, attempt.signal, former);
+    this.#finished = this.#stream(answer, model, attempt.signal, former);
     this.#changed();
     await this.#finished;
     this.#finished = this.#attempt = this.live = undefined;
@@ -163,8 +168,11 @@ export class Conversation {
     this.chat = { ...this.chat, leaf: parent, turns: this.chat.turns.filter((turn) => turn.id !== id) };
   }
 
-  async #stream(id: string, model: Model, messages: Message[], signal: AbortSignal, former?: Turn): Promise<void> {
-    let text = '';
+  async #stream(answer: Turn, model: Model, signal: AbortSignal, former?: Turn): Promise<void> {
+    const { id, text: begun } = answer;
+    const continueFinalMessage = begun !== '';
+    const messages = this.#messages(continueFinalMessage ? id : answer.parent!);
+    let text = begun;
     let [first, saved] = [0, -savePeriod];
     let reading: Reading | undefined;
     const onPrefill = (progress: PrefillProgress) => {
@@ -174,7 +182,7 @@ export class Conversation {
     };
     try {
       await keptCache.ready(this.chat.id, model, signal);
-      const options = generateOptions(this.chat.settings.sampling);
+      const options = { ...generateOptions(this.chat.settings.sampling), continueFinalMessage };
       const generation = model.chat(messages, { ...options, onPrefill, signal });
       for await (const chunk of generation) {
         const now = performance.now();
@@ -183,7 +191,7 @@ export class Conversation {
         const tokensPerSecond = chunk.index === 0 ? 0 : (chunk.index * 1000) / (now - first);
         this.live = { id, reading, tokens: chunk.index + 1, tokensPerSecond };
         this.#replace(id, { text });
-        if (text !== '' && now - saved > savePeriod) {
+        if (text !== begun && now - saved > savePeriod) {
           saved = now;
           this.#save(this.chat);
         }
@@ -191,9 +199,13 @@ export class Conversation {
       }
       const { text: whole, tokens: _tokens, answers: _answers, draft: _draft, ...figures } = await generation.result;
       const { name, contextLength } = model.info;
-      this.#replace(id, { text: whole, unfinished: undefined, figures: { ...figures, model: name, contextLength } });
+      this.#replace(id, {
+        text: begun + whole,
+        unfinished: undefined,
+        figures: { ...figures, model: name, contextLength },
+      });
     } catch (error) {
-      const back = text === '' && this.chat.turns.find((turn) => turn.id === former?.id);
+      const back = text === begun && this.chat.turns.find((turn) => turn.id === former?.id);
       if (back) {
         this.chat = { ...this.chat, turns: this.chat.turns.filter((turn) => turn.id !== id) };
         this.chat = { ...this.chat, leaf: endUnder(this.chat, back.id) };

@@ -25,7 +25,7 @@ export interface Versions {
 }
 
 /**
- * One message. Events: `regenerate`, `reload`, `fresh`, `edit` (CustomEvent with the new text), `version` (CustomEvent with the
+ * One message. Events: `regenerate`, `continue`, `reload`, `fresh`, `edit` (CustomEvent with the new text), `version` (CustomEvent with the
  * id of the version to show).
  */
 export class ChatMessage extends LitElement {
@@ -154,8 +154,13 @@ export class ChatMessage extends LitElement {
     const again = html`<button class="quiet" data-testid="regenerate" ?disabled=${!this.able} @click=${() => this.#emit('regenerate')}>
       Regenerate
     </button>`;
+    const { figures, unfinished, text } = this.turn;
+    const cut = this.last && text !== '' && (unfinished || (figures && figures.finishReason !== 'stop'));
+    const goOn = html`<button class="quiet" data-testid="continue" ?disabled=${!this.able} @click=${() => this.#emit('continue')}>
+      Continue
+    </button>`;
     return html`<div class="message-actions">
-      ${this.#arrows()} ${this.turn.text ? this.#copyButton() : nothing} ${this.problem ? nothing : again}
+      ${this.#arrows()} ${text ? this.#copyButton() : nothing} ${cut && !this.problem ? goOn : nothing} ${this.problem ? nothing : again}
     </div>`;
   }
 

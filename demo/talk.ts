@@ -9,6 +9,8 @@ import type { Versions } from './message';
 export interface TalkActions {
   edit: (turn: Turn, text: string) => void;
   regenerate: (turn: Turn) => void;
+  /** Goes on with an answer that was cut short. */
+  goOn: (turn: Turn) => void;
   /** Shows a version of a turn. */
   show: (id: string) => void;
   /** Loads the model again. */
@@ -45,6 +47,7 @@ export function talk(
       .able=${able}
       @edit=${({ detail }: CustomEvent<string>) => actions.edit(turn, detail)}
       @regenerate=${() => actions.regenerate(turn)}
+      @continue=${() => actions.goOn(turn)}
       @version=${({ detail }: CustomEvent<string>) => actions.show(detail)}
       @reload=${actions.reload}
       @fresh=${actions.fresh}

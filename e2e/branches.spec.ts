@@ -59,6 +59,26 @@ test('every answer has its versions; an earlier one can be made anew', async ({ 
   expect(await answered(page)).toBe(first);
 });
 
+test('an answer that was cut short goes on where it ended; one that ended by itself does not', async ({ page }) => {
+  await ready(page);
+  await set(page, { temperature: '0', maxTokens: '12' });
+  const cut = await ask(page, 'Tell me a story about a dog and a ball.');
+  await expect(answers(page).getByTestId('stats')).toContainText('Cut: token limit');
+  await set(page, { maxTokens: '' });
+  await page.getByTestId('continue').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.getByTestId('version')).toHaveText('2/2');
+  const whole = await answered(page);
+  expect(whole.startsWith(cut.trim())).toBe(true);
+  expect(whole.length).toBeGreaterThan(cut.length);
+  await expect(page.getByTestId('continue')).toHaveCount(0);
+  await page.reload();
+  expect(await answered(page)).toBe(whole);
+  await page.getByTestId('version-earlier').click();
+  expect(await answered(page)).toBe(cut);
+  await expect(page.getByTestId('continue')).toHaveCount(1);
+});
+
 test('an answer that fails before its first word takes nothing away', async ({ page }) => {
   await ready(page, '?contextLength=32');
   await set(page, { temperature: '0', maxTokens: '5' });

@@ -47,6 +47,40 @@ describe('a loaded model', () => {
     ['a message without content', (m) => m.chat(message({ role: 'user' })).result, { got: 'undefined' }],
     ['a number as content', (m) => m.chat(message({ role: 'user', content: 5 })).result, { expected: 'a string' }],
     ['parts as content', (m) => m.chat(message({ role: 'user', content: [{}] })).result, { got: 'an array of 1' }],
+    [
+      'to go on with a message of the user',
+      (m) => m.chat(greeting, { continueFinalMessage: true }).result,
+      { code: 'bad-input', got: 'one of "user"', expected: 'one of the assistant, with a text' },
+    ],
+    [
+      'to go on with nothing',
+      (m) => m.chat(message({ role: 'assistant', content: '' }), { continueFinalMessage: true }).result,
+      { code: 'bad-input', got: 'one without a text, or with calls' },
+    ],
+    [
+      'to go on with what was never asked',
+      (m) => m.chat([{ role: 'assistant', content: 'So' }], { continueFinalMessage: true }).result,
+      { code: 'bad-input', expected: 'a non-empty array' },
+    ],
+    [
+      'to go on perhaps',
+      (m) => m.chat(greeting, { continueFinalMessage: any('yes') }).result,
+      { code: 'bad-input', got: '"yes"', expected: 'true or false' },
+    ],
+    [
+      'to go on in a format',
+      (m) =>
+        m.chat(message({ role: 'assistant', content: '{' }), {
+          continueFinalMessage: true,
+          responseFormat: { type: 'json_object' },
+        }).result,
+      { code: 'bad-input', got: 'json_object' },
+    ],
+    [
+      'to go on in a session',
+      (m) => m.session().chat('Hi', { continueFinalMessage: true }).result,
+      { code: 'unsupported', got: 'continueFinalMessage' },
+    ],
     ['a number as role', (m) => m.applyChatTemplate(message({ role: 5, content: '' })), { got: 'number' }],
     ['a number for a prompt', (m) => m.complete(any(5)).result, { got: 'number', expected: 'an array of numbers' }],
     ['words for ids', (m) => m.complete(any(['Hello'])).result, { got: 'Hello', expected: '0 to 4095' }],

@@ -86,6 +86,22 @@ function render(template: string, { messages, tools }: Said, variables: Template
 }
 
 /**
+ * A conversation whose answer has begun, apart. The beginning is tokenised by itself, as it was written: so the keys and values
+ * of an answer that goes on are still good.
+ * @throws SternaError `bad-input` unless the last message is the assistant's and has a text
+ */
+export function begunAnswer<T extends { messages: Message[] }>(conversation: T): { rest: T; begun: string } {
+  const messages = Array.isArray(conversation.messages) ? conversation.messages : [];
+  const { role, content, tool_calls } = messages.at(-1) ?? { role: 'none', content: '' };
+  if (role !== 'assistant' || typeof content !== 'string' || content === '' || tool_calls !== undefined) {
+    const got = role === 'assistant' ? 'one without a text, or with calls' : `one of ${shown(role)}`;
+    const expected = 'one of the assistant, with a text';
+    throw new SternaError('bad-input', 'the last message, to be continued', { got, expected });
+  }
+  return { rest: { ...conversation, messages: messages.slice(0, -1) }, begun: content };
+}
+
+/**
  * The model's chat template: the text of chat_template.jinja if there is one, which transformers puts first as well
  * (`PreTrainedTokenizerBase._from_pretrained`), else `chat_template` of the parsed tokenizer_config.json, a string or a list of {name, template} with one named "default". undefined if there is none.
  * Throws `bad-file` if it is anything else.

@@ -103,7 +103,7 @@ export type CallReading = ReturnType<typeof createReading>;
 
 /** What a chat comes to: the tools that the template is given, the engine's options, and what reads calls out of the answer. */
 export function prepareChat(info: ModelInfo, options: ChatOptions) {
-  const { tools: _, toolChoice: __, ...rest } = options;
+  const { tools: _, toolChoice: __, continueFinalMessage: ___, ...rest } = options;
   let calling: Calling = { names: [] };
   let failure: unknown;
   try {
@@ -121,7 +121,19 @@ export function startChat(engine: Engine, info: ModelInfo, messages: Message[], 
   const { failure, tools, settings, reading } = prepareChat(info, options);
   const prompt = () => {
     if (failure) throw failure;
-    return tools ? { messages, tools } : { messages };
+    const { continueFinalMessage = false } = options;
+    if (typeof continueFinalMessage !== 'boolean') {
+      throw new SternaError('bad-input', 'continueFinalMessage', {
+        got: shown(continueFinalMessage),
+        expected: 'true or false',
+      });
+    }
+    const { responseFormat } = settings;
+    if (continueFinalMessage && responseFormat && responseFormat.type !== 'text') {
+      const facts = { got: responseFormat.type, expected: 'none: it holds for whole answers' };
+      throw new SternaError('bad-input', 'responseFormat beside continueFinalMessage', facts);
+    }
+    return { messages, ...(tools ? { tools } : {}), ...(continueFinalMessage ? { continueFinalMessage } : {}) };
   };
   return startGeneration(engine, prompt, settings, reading);
 }

@@ -6,7 +6,7 @@
  */
 import { transfer } from 'comlink';
 import { measureBandwidth } from './bandwidth';
-import { encodeChat } from './chat-template';
+import { begunAnswer, encodeChat } from './chat-template';
 import { createPassCosts, type PassCosts } from './draft';
 import { checkEmbedSettings, embedAll } from './embed';
 import { SternaError, toRecord } from './errors';
@@ -71,7 +71,11 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
   };
   /** Ids of a conversation, if an answer to it can be read. */
   const conversationIds = (loadedModel: LoadedModel, conversation: Conversation, addGenerationPrompt: boolean) => {
-    const { ids } = applyTemplate(loadedModel, conversation, addGenerationPrompt);
+    const { rest, begun } = conversation.continueFinalMessage
+      ? begunAnswer(conversation)
+      : { rest: conversation, begun: undefined };
+    const { ids } = applyTemplate(loadedModel, rest, addGenerationPrompt);
+    for (const id of begun === undefined ? [] : tokenizerOf(loadedModel).encode(begun)) ids.push(id);
     if (conversation.tools?.length && !loadedModel.info.toolFormat) {
       const facts = { got: 'another form', expected: '<tool_call> with JSON, or {"name", "parameters"}' };
       const what = `calls of tools as ${loadedModel.info.name} writes them cannot be read`;

@@ -130,6 +130,13 @@ export interface ChatOptions extends GenerateOptions {
   tools?: Tool[];
   /** Default `auto`. `none` hides the tools from the model; `required` and a function leave it no other answer. */
   toolChoice?: ToolChoice;
+  /**
+   * Goes on with the last message, which must be the assistant's and have a text: an answer that was cut short, or the
+   * beginning that the answer shall have. The answer's text is what follows it. The name is that of transformers
+   * (`apply_chat_template`); the model reads what it would have before that text, and then the text. Not beside a
+   * `responseFormat`, nor in a session. Default: false.
+   */
+  continueFinalMessage?: boolean;
 }
 
 /**

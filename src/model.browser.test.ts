@@ -114,6 +114,27 @@ describe('answers', () => {
     expect(again.tokens).toEqual(second.tokens);
   });
 
+  test.each([1, 12, 39])('an answer that was cut after %i tokens goes on as if it had not been', async (cut) => {
+    const whole = await fresh(dog, 40);
+    const begun = await model.chat(dog, { ...greedy, maxTokens: cut }).result;
+    const turns = [...dog, { role: 'assistant', content: begun.text }];
+    const options = { ...greedy, maxTokens: 40 - cut, continueFinalMessage: true };
+    const rest = await model.chat(turns, options).result;
+    expect(rest.tokens).toEqual(whole.tokens.slice(cut));
+    expect(begun.text + rest.text).toBe(whole.text);
+    // nothing is read again, but for the last token, whose logits are wanted
+    const { promptTokens, cachedTokens } = rest.usage;
+    expect([promptTokens, cachedTokens]).toEqual([begun.usage.promptTokens + cut, begun.usage.promptTokens + cut - 1]);
+    const { choices } = await model.openai.chat.completions.create({
+      messages: [
+        { role: 'user', content: dog[0]!.content },
+        { role: 'assistant', content: begun.text },
+      ],
+      ...{ continue_final_message: true, temperature: 0, max_tokens: 40 - cut },
+    });
+    expect(choices[0]!.message.content).toBe(rest.text);
+  });
+
   test('a full context ends the answer', async () => {
     const { finishReason, usage, tokens } = await model.chat(dog, { ...greedy, ignoreEos: true }).result;
     expect(finishReason).toBe('length');

@@ -42,7 +42,7 @@ const READ: readonly Name[] = [
     'logprobs',
     'top_logprobs',
   ] as const),
-  ...(['response_format', 'tools', 'tool_choice', 'parallel_tool_calls'] as const),
+  ...(['response_format', 'tools', 'tool_choice', 'parallel_tool_calls', 'continue_final_message'] as const),
 ];
 
 /** Parameters that change nothing: about accounts, storage and speed of a server. */
@@ -236,6 +236,8 @@ export function readRequest(params: unknown): ChatRequest {
     const format = responseFormatOf(given.response_format);
     if (!isObject(format) || format.type !== 'text') options.responseFormat = format;
   }
+  const { continue_final_message: continues } = given;
+  if (continues !== undefined) options.continueFinalMessage = flag('continue_final_message', continues);
   const { tools, tool_choice: choice, parallel_tool_calls: parallel = true } = given;
   if (choice !== undefined) options.toolChoice = toolChoiceOf(choice);
   const forced = options.toolChoice === 'required' || isObject(options.toolChoice);

@@ -64,6 +64,8 @@ export interface ChatCompletionSettings {
   top_k?: number | null;
   min_p?: number | null;
   repetition_penalty?: number | null;
+  /** As vLLM's: see `ChatOptions.continueFinalMessage`. */
+  continue_final_message?: boolean | null;
   frequency_penalty?: number | null;
   presence_penalty?: number | null;
   logit_bias?: Record<string, number> | null;

@@ -44,6 +44,8 @@ export interface Loaded {
 export interface Conversation {
   messages: Message[];
   tools?: Tool[];
+  /** See ChatOptions. */
+  continueFinalMessage?: boolean;
 }
 
 /** What a prompt may be: a conversation, a text that begins the answer's text, or token ids as they are. */

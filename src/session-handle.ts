@@ -199,6 +199,10 @@ function createHandle(engine: Engine, info: ModelInfo, { state, owner, marks, sa
       if (options.n !== undefined && options.n !== 1) {
         throw new SternaError('bad-input', 'answers of a session at once', { got: options.n, expected: '1: fork it' });
       }
+      if (options.continueFinalMessage) {
+        const facts = { got: 'continueFinalMessage', expected: 'a message, or model.chat' };
+        throw new SternaError('unsupported', 'an option of an answer in a session', facts);
+      }
       const more = toMessages(message);
       if (message === undefined) throw bad('message', message, 'a text or a message');
       const turn = claim(() => aborted || options.signal?.aborted === true);
