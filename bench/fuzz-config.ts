@@ -1,7 +1,8 @@
 /** Damaged config.json and generation_config.json, and an index of weight files. */
-import { generationDefaults, parseConfig } from '../src/config';
-import { type Origin, parseJson } from '../src/origin';
-import { chooseWeights, shardsOf } from '../src/weight-files';
+
+import { chooseWeights, shardsOf } from '../src/checkpoint/weight-files';
+import { generationDefaults, parseConfig } from '../src/model/config';
+import { type Origin, parseJson } from '../src/sources/origin';
 import { below, mutateJson, mutateValue, type Random } from './fuzz-mutate';
 import { safetensorsModels } from './fuzz-seeds';
 import { plan, type Target } from './fuzz-target';

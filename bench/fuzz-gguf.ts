@@ -2,12 +2,13 @@
  * Damaged headers of GGUF files: whatever the bytes, parsing gives a header, the number of bytes that it still needs, or
  * a typed error. What is read goes on into the configuration, the layout and the tokenizer.
  */
+
+import { type GgufHeader, parseGguf } from '../src/checkpoint/gguf';
+import { configFromGguf, hasInterleavedHeads } from '../src/checkpoint/gguf-config';
+import { textFromGguf } from '../src/checkpoint/gguf-text';
+import type { GgufValue } from '../src/checkpoint/gguf-values';
 import { SternaError } from '../src/errors';
-import { type GgufHeader, parseGguf } from '../src/gguf';
-import { configFromGguf, hasInterleavedHeads } from '../src/gguf-config';
-import { textFromGguf } from '../src/gguf-text';
-import type { GgufValue } from '../src/gguf-values';
-import { createTokenizer } from '../src/tokenizer';
+import { createTokenizer } from '../src/text/tokenizer';
 import { below, mutateBytes, mutateText, numbers, pick, type Random } from './fuzz-mutate';
 import { ggufModels, type Header } from './fuzz-seeds';
 import { plan, type Target } from './fuzz-target';

@@ -3,9 +3,9 @@
  * damage, as a fault of our own would have it, they are at least of the right kinds.
  */
 import { SternaError } from '../src/errors';
-import { parseJson } from '../src/origin';
-import { modelKey } from '../src/store-backend';
-import { checkManifest, FORMAT, type StoredModel, sealOf } from '../src/store-manifest';
+import { parseJson } from '../src/sources/origin';
+import { modelKey } from '../src/store/store-backend';
+import { checkManifest, FORMAT, type StoredModel, sealOf } from '../src/store/store-manifest';
 import { below, mutateJson } from './fuzz-mutate';
 import { safetensorsModels } from './fuzz-seeds';
 import type { Target } from './fuzz-target';

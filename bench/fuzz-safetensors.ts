@@ -1,5 +1,5 @@
 /** Damaged headers of safetensors files; what is read goes on into the layout of the model that it belonged to. */
-import { parseConfig } from '../src/config';
+import { parseConfig } from '../src/model/config';
 import { below, mutateBytes, mutateJson, pick } from './fuzz-mutate';
 import { safetensorsFile, safetensorsModels } from './fuzz-seeds';
 import { plan, type Target } from './fuzz-target';

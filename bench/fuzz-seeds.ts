@@ -1,8 +1,8 @@
 /** Small sound models of every family, as the originals of damaged ones: their small files and their headers. */
 import { readFileSync } from 'node:fs';
-import { parseGguf } from '../src/gguf';
-import { headerEnd, parseHeader } from '../src/safetensors';
-import type { WeightFile } from '../src/tensors';
+import { parseGguf } from '../src/checkpoint/gguf';
+import { headerEnd, parseHeader } from '../src/checkpoint/safetensors';
+import type { WeightFile } from '../src/checkpoint/tensors';
 import type { ByteFile } from './byte-file';
 import type { Family, ModelShape } from './families';
 import { randomWeights } from './random-weights';

@@ -1,7 +1,7 @@
 /** What a parser under test brings. */
 
-import type { Description } from '../src/describe';
-import { type CheckedOptions, layOut } from '../src/options';
+import type { Description } from '../src/checkpoint/describe';
+import { type CheckedOptions, layOut } from '../src/engine/options';
 import type { Random } from './fuzz-mutate';
 
 export interface Target {

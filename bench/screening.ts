@@ -6,8 +6,8 @@ import { BUILDS, openLab, prng } from '../e2e/kernel-lab';
 import { openMachine } from '../e2e/machine';
 import { fetchModel, tinyStories } from '../e2e/reading';
 import { lostAmongBest, openHead } from '../e2e/screening-lab';
-import { createSampler } from '../src/sampler';
-import { logitsView } from '../src/session';
+import { createSampler } from '../src/generate/sampler';
+import { logitsView } from '../src/generate/session';
 import { headForms } from './screening-heads';
 
 /** Numbers of best logits, by turns. */

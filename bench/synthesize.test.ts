@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { parseConfig } from '../src/config';
-import { parseHeader } from '../src/safetensors';
+import { parseHeader } from '../src/checkpoint/safetensors';
+import { parseConfig } from '../src/model/config';
 import { pieces } from './byte-file';
 import type { FloatType } from './encode-floats';
 import { type ModelShape, modelOf, partsOf, type Weights } from './families';

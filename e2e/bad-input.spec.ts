@@ -1,6 +1,6 @@
 /**
  * Bad input that needs a hub, or a browser that refuses: a typed error with got and expected, while a loaded model goes on
- * answering. The rest: src/bad-input.browser.test.ts; workers that a CSP forbids: package.spec.ts.
+ * answering. The rest: src/api/bad-input.browser.test.ts; workers that a CSP forbids: package.spec.ts.
  */
 import type { Page } from '@playwright/test';
 import { folderUrl, hubSource, mustLoad, storedModels, test, tryLoad } from './hub-lab';

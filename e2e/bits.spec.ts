@@ -1,11 +1,11 @@
 /**
- * The same bits everywhere: logits and embeddings equal to those of src/reference.ts (computed here, in Node), and one answer to
+ * The same bits everywhere: logits and embeddings equal to those of src/model/reference.ts (computed here, in Node), and one answer to
  * one seed, with every kernel, one or more threads, with and without isolation, in every browser.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Page } from '@playwright/test';
-import { createReference, pooled } from '../src/reference';
+import { createReference, pooled } from '../src/model/reference';
 import { embedded, expect, loadModel, openLab, test } from './lab';
 import { referenceModel } from './reading';
 

@@ -1,14 +1,14 @@
 /**
- * Checkpoints of bench/synthesize for the engine, and as src/reference.ts wants them: read by bench/read-back.ts, which
+ * Checkpoints of bench/synthesize for the engine, and as src/model/reference.ts wants them: read by bench/read-back.ts, which
  * shares no code with the engine.
  */
 import type { Model } from '../bench/families';
 import { type ReadMatrix, type ReadPart, readRepository } from '../bench/read-back';
 import { type Format, type Repository, safetensorsForms } from '../bench/synthesize';
-import type { ModelConfig } from '../src/config';
-import type { ReferenceLayer, ReferenceModel } from '../src/reference';
-import type { GroupedMatrix, TernaryMatrix } from '../src/reference-kernels';
-import { toBf16 } from '../src/reference-kernels';
+import type { ModelConfig } from '../src/model/config';
+import type { ReferenceLayer, ReferenceModel } from '../src/model/reference';
+import type { GroupedMatrix, TernaryMatrix } from '../src/model/reference-kernels';
+import { toBf16 } from '../src/model/reference-kernels';
 import type { Files } from './filling';
 
 const f = Math.fround;

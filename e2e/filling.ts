@@ -1,14 +1,14 @@
-/** Checkpoints into a planned memory as src/loader.ts does it, but with every option of the plan, from bytes at hand. */
-import { type Description, describe } from '../src/describe';
-import { instantiateKernels } from '../src/kernels';
-import type { Matrix, MemoryPlan } from '../src/memory';
-import { openOrigin } from '../src/origin';
-import { createPacker, fillPadding, type Packer, stagingOf } from '../src/packer';
-import { type Part, partsOf } from '../src/parts';
-import { createMemory, type PlanOptions, planMemory } from '../src/plan-memory';
-import { createReport } from '../src/progress';
-import { writeRopeTables } from '../src/rope';
-import type { I2sOrder } from '../src/ternary';
+/** Checkpoints into a planned memory as src/engine/loader.ts does it, but with every option of the plan, from bytes at hand. */
+import { type Description, describe } from '../src/checkpoint/describe';
+import { createPacker, fillPadding, type Packer, stagingOf } from '../src/checkpoint/packer';
+import { type Part, partsOf } from '../src/checkpoint/parts';
+import { createReport } from '../src/checkpoint/progress';
+import type { I2sOrder } from '../src/checkpoint/ternary';
+import { instantiateKernels } from '../src/model/kernels';
+import type { Matrix, MemoryPlan } from '../src/model/memory';
+import { createMemory, type PlanOptions, planMemory } from '../src/model/plan-memory';
+import { writeRopeTables } from '../src/model/rope';
+import { openOrigin } from '../src/sources/origin';
 
 /** The files of a model by name. */
 export type Files = Record<string, Uint8Array<ArrayBuffer>>;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Page } from '@playwright/test';
 import { checkpointBytes, packedCheckpoint, type Repository, shape2B4T } from '../bench/synthesize';
 import type { HubSource, Inspection, LoadOptions, ModelInfo, Progress } from '../src/index';
-import type { StoredModel } from '../src/store-manifest';
+import type { StoredModel } from '../src/store/store-manifest';
 import type { FakeFile } from './fake-files';
 import { type FakeHub, type FakeHubOptions, type FakeRepo, startFakeHub } from './fake-hub';
 import { test as base, type Seen } from './lab';

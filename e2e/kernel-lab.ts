@@ -2,8 +2,8 @@
  * A bench for the kernel tests (wasm/*.browser.test.ts): one of the four builds over a memory of its own, a poisoned
  * bump allocator, seeded test data, and comparisons to the bit.
  */
-import { compileKernels, instantiateKernels, type Kernels } from '../src/kernels';
-import { bitLinear, type TernaryMatrix } from '../src/reference-kernels';
+import { compileKernels, instantiateKernels, type Kernels } from '../src/model/kernels';
+import { bitLinear, type TernaryMatrix } from '../src/model/reference-kernels';
 
 export const BUILDS = [
   { name: 'shared-relaxed', shared: true, relaxed: true },
@@ -14,7 +14,7 @@ export const BUILDS = [
 export type Build = (typeof BUILDS)[number];
 
 const PAGE = 65536;
-const FIRST = 1024; // below lie the constant table of the kernels and the words of src/memory.ts
+const FIRST = 1024; // below lie the constant table of the kernels and the words of src/model/memory.ts
 const GUARD = 64;
 const POISON = 0xa5;
 

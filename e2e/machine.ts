@@ -1,13 +1,13 @@
 /** A model in memory with its pool, below the public API: passes of any rows, with a tap, with memory made dirty. */
 
-import type { Tap } from '../src/forward';
-import { compileKernels, instantiateKernels } from '../src/kernels';
-import { BARRIER, type CacheKind, type KernelName, type MemoryPlan, PASS, ROWS } from '../src/memory';
-import { createMemory, type PlanOptions, planMemory } from '../src/plan-memory';
-import { type Pool, type Row, type Spawn, startPool } from '../src/pool';
-import type { ReferenceModel } from '../src/reference';
-import { logitsView } from '../src/session';
-import type { I2sOrder } from '../src/ternary';
+import type { I2sOrder } from '../src/checkpoint/ternary';
+import { logitsView } from '../src/generate/session';
+import type { Tap } from '../src/model/forward';
+import { compileKernels, instantiateKernels } from '../src/model/kernels';
+import { BARRIER, type CacheKind, type KernelName, type MemoryPlan, PASS, ROWS } from '../src/model/memory';
+import { createMemory, type PlanOptions, planMemory } from '../src/model/plan-memory';
+import { type Pool, type Row, type Spawn, startPool } from '../src/model/pool';
+import type { ReferenceModel } from '../src/model/reference';
 import { type Files, fillMemory } from './filling';
 import { plantModel } from './plant';
 import { asFiles, type ModelFiles } from './reading';
@@ -63,7 +63,7 @@ type Fill = (
   shared: boolean,
 ) => Promise<{ plan: MemoryPlan; memory: WebAssembly.Memory }>;
 
-/** Loads as src/loader.ts does, but with every option of the plan, and without tokenizer and warm-up. */
+/** Loads as src/engine/loader.ts does, but with every option of the plan, and without tokenizer and warm-up. */
 export function openMachine(
   files: ModelFiles | Files,
   options: MachineOptions,

@@ -1,8 +1,8 @@
 /** Test machines with several threads: thread 0 may have to sleep, which a page must not do. */
 import { expose, transfer } from 'comlink';
 import { type ErrorRecord, toRecord } from '../src/errors';
-import type { Row } from '../src/pool';
-import type { ReferenceModel } from '../src/reference';
+import type { Row } from '../src/model/pool';
+import type { ReferenceModel } from '../src/model/reference';
 import { type MachineOptions, openMachine, openPlanted, type TestMachine } from './machine';
 import type { ModelFiles } from './reading';
 

@@ -1,9 +1,9 @@
 /**
  * The network once more, as a textbook has it: float64 throughout, one token at a time, no order of sums, and nothing of
- * the engine or of src/reference.ts. Only the rounding of activations is chosen: for the error of formats and of int8.
+ * the engine or of src/model/reference.ts. Only the rounding of activations is chosen: for the error of formats and of int8.
  */
-import type { ReferenceModel } from '../src/reference';
-import type { Linear } from '../src/reference-kernels';
+import type { ReferenceModel } from '../src/model/reference';
+import type { Linear } from '../src/model/reference-kernels';
 
 /** How the input of a BitLinear is rounded to int8: not at all, with one scale a row, or one to so many columns. */
 export type Rounding = 'none' | 'row' | 64 | 128;

@@ -1,13 +1,13 @@
 /**
  * Models that come from no file: random weights for any ModelConfig, and their way into the memory of a plan through the
- * pack kernels alone. Holds the engine's passes against src/reference.ts whatever the file formats do.
+ * pack kernels alone. Holds the engine's passes against src/model/reference.ts whatever the file formats do.
  */
-import type { ModelConfig } from '../src/config';
-import type { Kernels } from '../src/kernels';
-import type { HeadPlan, Matrix, MemoryPlan } from '../src/memory';
-import { createReference, type ReferenceLayer, type ReferenceModel } from '../src/reference';
-import { type GroupedMatrix, type Linear, type TernaryMatrix, toBf16 } from '../src/reference-kernels';
-import { writeRopeTables } from '../src/rope';
+import type { ModelConfig } from '../src/model/config';
+import type { Kernels } from '../src/model/kernels';
+import type { HeadPlan, Matrix, MemoryPlan } from '../src/model/memory';
+import { createReference, type ReferenceLayer, type ReferenceModel } from '../src/model/reference';
+import { type GroupedMatrix, type Linear, type TernaryMatrix, toBf16 } from '../src/model/reference-kernels';
+import { writeRopeTables } from '../src/model/rope';
 import { gaussian, pad, prng } from './kernel-lab';
 import type { MachineOptions } from './machine';
 

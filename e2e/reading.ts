@@ -1,9 +1,9 @@
 /** Test data in the browser: fixture tensors, and checkpoints for the engine and for the reference model. */
 import { type Checkpoint, checkpointBytes } from '../bench/synthesize';
-import { type ModelConfig, parseConfig } from '../src/config';
-import type { ReferenceLayer, ReferenceModel } from '../src/reference';
-import type { TernaryMatrix } from '../src/reference-kernels';
-import { parseHeader } from '../src/safetensors';
+import { parseHeader } from '../src/checkpoint/safetensors';
+import { type ModelConfig, parseConfig } from '../src/model/config';
+import type { ReferenceLayer, ReferenceModel } from '../src/model/reference';
+import type { TernaryMatrix } from '../src/model/reference-kernels';
 
 /** A model's files, as they can be posted to a worker. */
 export interface ModelFiles {
@@ -109,7 +109,7 @@ function unpack(packed: Uint8Array, rows: number, cols: number): Int8Array {
   return trits;
 }
 
-/** A checkpoint as src/reference.ts wants it; read by this code alone, not by the engine's. */
+/** A checkpoint as src/model/reference.ts wants it; read by this code alone, not by the engine's. */
 export function referenceModel(files: ModelFiles): ReferenceModel {
   const config = configOf(files);
   const tensors = readTensors(files.weights, 'model.safetensors');

@@ -1,6 +1,6 @@
 /** The test machines of a page, in a worker of their own that lives as long as the page: see machine.worker.ts. */
 import { type Remote, wrap } from 'comlink';
-import type { ReferenceModel } from '../src/reference';
+import type { ReferenceModel } from '../src/model/reference';
 import type { MachineOptions } from './machine';
 import type { MachineHost } from './machine.worker';
 import type { ModelFiles } from './reading';

@@ -1,8 +1,8 @@
 /** What the tests of downloads share. */
 import { expect } from 'vitest';
-import type { ByteSource } from '../src/download';
 import { SternaError } from '../src/errors';
-import type { Patience } from '../src/request';
+import type { ByteSource } from '../src/sources/download';
+import type { Patience } from '../src/sources/request';
 import type { FakeFile } from './fake-files';
 
 /** As many tries as in earnest, but short waits. */

@@ -2,9 +2,9 @@
 import { type Remote, wrap } from 'comlink';
 import { clear, createStore, del, get, keys, set } from 'idb-keyval';
 import { fromRecord } from '../src/errors';
-import { openStore, Store } from '../src/store';
-import type { BackendName } from '../src/store-backend';
-import type { StoredModel } from '../src/store-manifest';
+import { openStore, Store } from '../src/store/store';
+import type { BackendName } from '../src/store/store-backend';
+import type { StoredModel } from '../src/store/store-manifest';
 import type { StoreHost } from './store.worker';
 
 export const database = createStore('sterna', 'models');

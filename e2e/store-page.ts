@@ -1,6 +1,6 @@
 /** What a page of e2e/store.spec.ts has on `window.store`. */
-import { openStore, type Store } from '../src/store';
-import { withLock } from '../src/store-lock';
+import { openStore, type Store } from '../src/store/store';
+import { withLock } from '../src/store/store-lock';
 import { everything, someBytes, startHost, storeIn } from './store-host';
 
 const tools = { openStore, withLock, everything, someBytes, startHost, storeIn };

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test as base, expect, type Page } from '@playwright/test';
 import { build, type Rolldown } from 'vite';
-import type { BackendName } from '../src/store-backend';
+import type { BackendName } from '../src/store/store-backend';
 import { type Running, startChromium } from './killable';
 
 const entry = fileURLToPath(new URL('./store-page.ts', import.meta.url));

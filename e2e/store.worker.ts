@@ -1,9 +1,9 @@
 /** The store in a worker, where it may open files synchronously; its calls come from e2e/store-host.ts. */
 import { expose } from 'comlink';
 import { type ErrorRecord, toRecord } from '../src/errors';
-import { openStore, type Store } from '../src/store';
-import type { BackendName } from '../src/store-backend';
-import { withLock } from '../src/store-lock';
+import { openStore, type Store } from '../src/store/store';
+import type { BackendName } from '../src/store/store-backend';
+import { withLock } from '../src/store/store-lock';
 
 let store: Store | undefined;
 let release: () => void = () => {};

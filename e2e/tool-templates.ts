@@ -1,5 +1,5 @@
 /** Chat templates that know tools, small ones of our own: structure and conventions are those of the families named. */
-import type { Tool } from '../src/generate-types';
+import type { Tool } from '../src/protocol/generate-types';
 
 /** A function for conversations in them. */
 export const toyTools: Tool[] = [

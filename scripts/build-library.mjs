@@ -36,7 +36,7 @@ const assetUrls = (folder) => ({
 /** What other entries take from the main one stays an import of it. */
 const mainEntry = {
   name: 'main-entry',
-  resolveId: { filter: { id: /^\.\/index$/ }, handler: () => ({ id: './index.js', external: 'relative' }) },
+  resolveId: { filter: { id: /^\.\.?\/index$/ }, handler: () => ({ id: './index.js', external: 'relative' }) },
 };
 
 /** Of the hub client only the listing is used; these do something at import that keeps them from being dropped. */

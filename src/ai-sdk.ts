@@ -3,11 +3,11 @@
  * `streamText({ model: sterna('owner/name'), prompt })`
  */
 import type { EmbeddingModelV3, LanguageModelV3, ProviderV3 } from '@ai-sdk/provider';
-import { embeddingModel } from './ai-sdk-embedding';
-import { languageModel } from './ai-sdk-language';
-import type { OwnSettings } from './ai-sdk-settings';
+import { embeddingModel } from './ai-sdk/ai-sdk-embedding';
+import { languageModel } from './ai-sdk/ai-sdk-language';
+import type { OwnSettings } from './ai-sdk/ai-sdk-settings';
+import { isModel, type SharedModel, shareModel } from './ai-sdk/shared-model';
 import { type EmbedOptions, inspect, type LoadOptions, type Model, type Source, SternaError } from './index';
-import { isModel, type SharedModel, shareModel } from './shared-model';
 
 /** How the model is loaded; nothing of it applies to one that is handed over loaded. */
 export type SternaSettings = Omit<LoadOptions, 'signal'>;

@@ -6,9 +6,29 @@ import { describe, expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const filesOf = (folder: string): string[] =>
-  readdirSync(join(root, folder))
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts') && !name.endsWith('.d.ts'))
-    .map((name) => `${folder}/${name}`);
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .map((name) => `${folder}/${name.replaceAll('\\', '/')}`)
+    .filter((name) => name.endsWith('.ts') && !/\.test\.ts$|\.d\.ts$|generated\//.test(name));
+
+/** The rooms of src/: which of the others each may use. All may use errors and json; types may come from anywhere. */
+const ROOMS: Record<string, string[]> = {
+  protocol: [],
+  store: [],
+  text: [],
+  formats: [],
+  model: [],
+  sources: ['checkpoint'],
+  checkpoint: ['model', 'text'],
+  generate: ['formats', 'model', 'text'],
+  session: ['generate', 'checkpoint', 'store', 'text'],
+  engine: ['generate', 'session', 'checkpoint', 'sources', 'store', 'model', 'text'],
+  openai: ['api'],
+  api: ['openai', 'store', 'model', 'text'],
+  'ai-sdk': ['index'],
+};
+
+/** The room of a path from the root: the name of its folder in src/, or of the file where it has none. */
+const roomOf = (path: string): string => path.replace(/\.ts$/, '').split('/')[1]!;
 
 /** Relative imports of a file that remain at run time, as paths from the root without extension. */
 function valueImports(file: string): string[] {
@@ -38,41 +58,50 @@ function closure(file: string, seen = new Set<string>()): Set<string> {
 
 describe('imports', () => {
   it('finds what is imported', () => {
-    expect(valueImports('workers/engine.worker.ts')).toEqual(['src/engine', 'src/kernels', 'src/lazy-formats']);
-    expect(valueImports('src/forward.ts')).toContain('src/bitlinear');
-    expect(valueImports('src/protocol.ts')).toEqual([]);
+    expect(valueImports('workers/engine.worker.ts')).toEqual([
+      'src/engine/engine',
+      'src/generate/lazy-formats',
+      'src/model/kernels',
+    ]);
+    expect(valueImports('src/model/forward.ts')).toContain('src/model/bitlinear');
+    expect(valueImports('src/protocol/protocol.ts')).toEqual([]);
+  });
+
+  it('keeps to the table of rooms', () => {
+    const rooms = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    expect(rooms.map(({ name }) => name).sort()).toEqual([...Object.keys(ROOMS), 'generated'].sort());
+    const used = new Set<string>();
+    for (const room of Object.keys(ROOMS)) {
+      for (const file of filesOf(`src/${room}`)) {
+        for (const other of valueImports(file).map(roomOf)) {
+          if (other === room || other === 'errors' || other === 'json') continue;
+          expect(ROOMS[room], `${file}: ${other}`).toContain(other);
+          used.add(`${room} ${other}`);
+        }
+      }
+    }
+    const all = Object.entries(ROOMS).flatMap(([room, others]) => others.map((other) => `${room} ${other}`));
+    expect([...used].sort()).toEqual(all.sort());
   });
 
   it('lets the page reach nothing that can block', () => {
-    const page = closure('src/index.ts');
-    expect(page).toContain('src/model');
-    for (const room of ['engine', 'pool', 'forward', 'machine', 'loader', 'generate', 'session', 'score']) {
-      expect(page).not.toContain(`src/${room}`);
-    }
-  });
-
-  it('lets other entries of the package know only the main one', () => {
-    const own = ['ai-sdk', 'ai-sdk-embedding', 'ai-sdk-language', 'ai-sdk-prompt', 'ai-sdk-settings', 'shared-model'];
-    for (const name of own) {
-      for (const other of valueImports(`src/${name}.ts`)) {
-        expect(
-          [...own, 'index'].map((each) => `src/${each}`),
-          `${name}: ${other}`,
-        ).toContain(other);
-      }
-    }
-    expect(valueImports('src/shared-model.ts')).toEqual(['src/index']);
+    const page = [...closure('src/index.ts')];
+    expect(page).toContain('src/api/model');
+    expect([...new Set(page.map(roomOf))].sort()).toEqual(
+      ['api', 'errors', 'index', 'json', 'model', 'openai', 'store', 'text'].sort(),
+    );
+    for (const file of ['pool', 'forward', 'machine']) expect(page).not.toContain(`src/model/${file}`);
   });
 
   it('gives a kernel worker the forward pass and no more', () => {
     expect([...closure('workers/kernel.worker.ts')].sort()).toEqual(
       [
         'workers/kernel.worker',
+        'src/errors',
         ...[
           'attend',
           'bandwidth',
           'bitlinear',
-          'errors',
           'forward',
           'head',
           'kernels',
@@ -80,50 +109,33 @@ describe('imports', () => {
           'machine',
           'memory',
           'share',
-        ].map((n) => `src/${n}`),
+        ].map((name) => `src/model/${name}`),
       ].sort(),
     );
   });
 
   it('keeps the forward pass to kernels, memory and configuration', () => {
-    expect([...closure('src/forward.ts')].sort()).toEqual(
-      ['attend', 'bandwidth', 'bitlinear', 'forward', 'head', 'memory', 'share'].map((name) => `src/${name}`).sort(),
+    expect([...closure('src/model/forward.ts')].sort()).toEqual(
+      ['attend', 'bandwidth', 'bitlinear', 'forward', 'head', 'memory', 'share'].map((name) => `src/model/${name}`),
     );
   });
 
   it('keeps leaves free of our own code, but for errors and JSON', () => {
     const within: Record<string, string[]> = {
-      tokenizer: ['src/tokenizer-file', 'src/vocabulary'],
-      reference: ['src/reference-kernels'],
-      'tokenizer-file': ['src/vocabulary'],
-      'plan-memory': ['src/memory'],
+      'text/tokenizer': ['src/text/tokenizer-file', 'src/text/vocabulary'],
+      'model/reference': ['src/model/reference-kernels'],
+      'text/tokenizer-file': ['src/text/vocabulary'],
+      'model/plan-memory': ['src/model/memory'],
     };
-    for (const leaf of [
-      'config',
-      'memory',
-      'plan-memory',
-      'protocol',
-      'reference',
-      'reference-kernels',
-      'request',
-      'safetensors',
-      'sampler',
-      'stop',
-      'tokenizer',
-      'tokenizer-file',
-    ]) {
+    const leaves = [
+      ...['model/config', 'model/memory', 'model/plan-memory', 'model/reference', 'model/reference-kernels'],
+      ...['sources/request', 'checkpoint/safetensors', 'generate/sampler', 'generate/stop'],
+      ...['text/tokenizer', 'text/tokenizer-file'],
+    ];
+    for (const leaf of leaves) {
       const others = valueImports(`src/${leaf}.ts`).filter((name) => !['src/errors', 'src/json'].includes(name));
       expect(others.sort()).toEqual(within[leaf] ?? []);
     }
-  });
-
-  it('keeps the store to itself', () => {
-    for (const file of filesOf('src').filter((name) => name.startsWith('src/store'))) {
-      const own = ['src/errors', 'src/json'];
-      const others = valueImports(file).filter((name) => !own.includes(name) && !name.startsWith('src/store'));
-      expect(others, file).toEqual([]);
-    }
-    expect(valueImports('src/store.ts')).toContain('src/store-opfs');
   });
 
   it('lets the demo know only the public API', () => {

@@ -1,51 +1,15 @@
 /** Sterna: ternary language models in a browser tab. The public names, one by one. */
 
-export type { AssetName, AssetUrls } from './assets';
-export { deleteModel, listModels, persistStorage, storageFacts, verifyModel } from './cached-models';
-export { deleteSession, listSessions } from './cached-sessions';
-export type { ModelConfig } from './config';
+export type { AssetName, AssetUrls } from './api/assets';
+export { deleteModel, listModels, persistStorage, storageFacts, verifyModel } from './api/cached-models';
+export { deleteSession, listSessions } from './api/cached-sessions';
+export { type Features, features } from './api/features';
+export type { Generation } from './api/generation';
+export { inspect, load, type Model } from './api/model';
+export type { Session } from './api/session-handle';
 export { type ErrorCode, type ErrorFacts, SternaError } from './errors';
-export { type Features, features } from './features';
-export type {
-  Answer,
-  Bandwidth,
-  ChatOptions,
-  Chunk,
-  EmbedOptions,
-  EmbedResult,
-  Encoded,
-  GenerateOptions,
-  GenerateResult,
-  LogitsContext,
-  LogitsProcessor,
-  Logprob,
-  Message,
-  PerplexityOptions,
-  PerplexityResult,
-  PrefillProgress,
-  ResponseFormat,
-  TokenizeOptions,
-  TokenLogprobs,
-  Tool,
-  ToolCall,
-  ToolCallInput,
-  ToolChoice,
-} from './generate-types';
-export type { Generation } from './generation';
-export type {
-  CachedModel,
-  HubSource,
-  Inspection,
-  LoadOptions,
-  LoadTimes,
-  ModelInfo,
-  Phase,
-  Progress,
-  Source,
-  StorageFacts,
-} from './load-types';
-export type { CacheKind, KernelName } from './memory';
-export { inspect, load, type Model } from './model';
+export type { ModelConfig } from './model/config';
+export type { CacheKind, KernelName } from './model/memory';
 export type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -79,8 +43,44 @@ export type {
   TextCompletionParamsNonStreaming,
   TextCompletionParamsStreaming,
   TextCompletionSettings,
-} from './openai-types';
-export type { Session } from './session-handle';
+} from './openai/openai-types';
+export type {
+  Answer,
+  Bandwidth,
+  ChatOptions,
+  Chunk,
+  EmbedOptions,
+  EmbedResult,
+  Encoded,
+  GenerateOptions,
+  GenerateResult,
+  LogitsContext,
+  LogitsProcessor,
+  Logprob,
+  Message,
+  PerplexityOptions,
+  PerplexityResult,
+  PrefillProgress,
+  ResponseFormat,
+  TokenizeOptions,
+  TokenLogprobs,
+  Tool,
+  ToolCall,
+  ToolCallInput,
+  ToolChoice,
+} from './protocol/generate-types';
+export type {
+  CachedModel,
+  HubSource,
+  Inspection,
+  LoadOptions,
+  LoadTimes,
+  ModelInfo,
+  Phase,
+  Progress,
+  Source,
+  StorageFacts,
+} from './protocol/load-types';
 export type {
   Restored,
   RestoreProgress,
@@ -88,5 +88,5 @@ export type {
   SessionOptions,
   SessionResult,
   WhenFull,
-} from './session-types';
-export type { ToolFormat } from './tool-format';
+} from './protocol/session-types';
+export type { ToolFormat } from './text/tool-format';

@@ -1,7 +1,7 @@
 // quantise(): codes, multiplier, inverse and sum of the oracle, to the bit.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, difference, gaussian, openLabs, pad, prng } from '../e2e/kernel-lab';
-import { quantise } from '../src/reference-kernels';
+import { quantise } from '../src/model/reference-kernels';
 
 const COPY = 16384;
 const f = Math.fround;

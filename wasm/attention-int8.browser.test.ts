@@ -1,8 +1,8 @@
 // storeKeyInt8(), storeValueInt8(), quantiseQuery(), attentionBlockInt8(): the oracle's bits, in every build.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, difference, gaussian, joined, type Lab, once, openLabs, pad, prng } from '../e2e/kernel-lab';
-import { BLOCK } from '../src/memory';
-import { attend, attendInt8, int8Head } from '../src/reference-kernels';
+import { BLOCK } from '../src/model/memory';
+import { attend, attendInt8, int8Head } from '../src/model/reference-kernels';
 
 const f = Math.fround;
 const labs = await openLabs();

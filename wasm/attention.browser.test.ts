@@ -1,8 +1,8 @@
 // storeHead(), attentionBlock(), attentionCombine(): the oracle's bits, whatever the group and the number of blocks.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, gaussian, joined, type Lab, once, openLabs, pad, prng } from '../e2e/kernel-lab';
-import { BLOCK } from '../src/memory';
-import { attend, toBf16 } from '../src/reference-kernels';
+import { BLOCK } from '../src/model/memory';
+import { attend, toBf16 } from '../src/model/reference-kernels';
 
 const f = Math.fround;
 const labs = await openLabs();
@@ -47,7 +47,7 @@ function example(group: number, headDim: number, n: number, spread = 1): Case {
 }
 
 /**
- * Puts keys and values into a cache; what comes back runs consecutive rows of grouped queries over it, as src/attend.ts
+ * Puts keys and values into a cache; what comes back runs consecutive rows of grouped queries over it, as src/model/attend.ts
  * does. The last row sees all positions, each row before it one less.
  */
 function cached(lab: Lab, { keys, values }: Case, bf16: number): (rows: Float32Array[][]) => Float32Array {

@@ -1,8 +1,8 @@
 // barrier(), fail(), awaitPass(), startPass(): real workers over one shared memory.
 import { describe, expect, test } from 'vitest';
 import { BUILDS, type Lab, openLab } from '../e2e/kernel-lab';
-import type { Kernels } from '../src/kernels';
-import { BARRIER, PASS } from '../src/memory';
+import type { Kernels } from '../src/model/kernels';
+import { BARRIER, PASS } from '../src/model/memory';
 
 const shared = await Promise.all(BUILDS.filter((build) => build.shared).map((build) => openLab(build, 1)));
 const single = await Promise.all(BUILDS.filter((build) => !build.shared).map((build) => openLab(build, 1)));

@@ -1,8 +1,8 @@
-// src/kernels.ts: which build and which kernel, and that an engine which computes wrongly is found out. The wrong engine
+// src/model/kernels.ts: which build and which kernel, and that an engine which computes wrongly is found out. The wrong engine
 // is a WebAssembly.Instance whose exports are changed; the real kernels run behind it.
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { chooseKernel, compileKernels, type Kernels } from '../src/kernels';
-import type { KernelName } from '../src/memory';
+import { chooseKernel, compileKernels, type Kernels } from '../src/model/kernels';
+import type { KernelName } from '../src/model/memory';
 
 const CANDIDATES: KernelName[] = ['dot32', 'dot16', 'lut8'];
 const MODES = [true, false];

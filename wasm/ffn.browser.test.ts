@@ -1,7 +1,7 @@
 // gateRelu2(), gateSilu(): the oracle's bits, and the formulas in float64.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, gaussian, openLabs, prng } from '../e2e/kernel-lab';
-import { gate } from '../src/reference-kernels';
+import { gate } from '../src/model/reference-kernels';
 
 const labs = await openLabs();
 const LENGTHS = [4, 8, 16, 20, 64, 100, 6912];

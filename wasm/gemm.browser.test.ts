@@ -22,8 +22,8 @@ import {
   ternary,
   WEIGHTS,
 } from '../e2e/kernel-lab';
-import { activationBytes, denseRowBytes } from '../src/memory';
-import type { TernaryMatrix } from '../src/reference-kernels';
+import { activationBytes, denseRowBytes } from '../src/model/memory';
+import type { TernaryMatrix } from '../src/model/reference-kernels';
 
 const TOKENS = 16;
 /** 1 to 8 tokens are one vector, 9 to 16 two. */

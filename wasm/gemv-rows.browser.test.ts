@@ -19,7 +19,7 @@ import {
   ternary,
   WEIGHTS,
 } from '../e2e/kernel-lab';
-import type { TernaryMatrix } from '../src/reference-kernels';
+import type { TernaryMatrix } from '../src/model/reference-kernels';
 
 const f = Math.fround;
 const labs = (await openLabs(16)).filter(({ build }) => build.relaxed);

@@ -19,7 +19,7 @@ import {
   ternary,
   WEIGHTS,
 } from '../e2e/kernel-lab';
-import type { TernaryMatrix } from '../src/reference-kernels';
+import type { TernaryMatrix } from '../src/model/reference-kernels';
 
 const COPY = 16384; // between the two copies of the codes
 const f = Math.fround;

@@ -19,8 +19,8 @@ import {
   ternary,
   WEIGHTS,
 } from '../e2e/kernel-lab';
-import { activationBytes, denseRowBytes } from '../src/memory';
-import { bitLinearGroups, type GroupedMatrix, type GroupedRow, quantiseGroups } from '../src/reference-kernels';
+import { activationBytes, denseRowBytes } from '../src/model/memory';
+import { bitLinearGroups, type GroupedMatrix, type GroupedRow, quantiseGroups } from '../src/model/reference-kernels';
 
 const TOKENS = 16;
 const RECORD = 1024; // bytes from record to record: 128 groups

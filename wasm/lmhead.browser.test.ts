@@ -1,7 +1,7 @@
 // Embedding and lm_head, bf16 and int8: the oracle's bits in every build, for odd vocabularies and row ranges.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, difference, gaussian, joined, type Lab, once, openLabs, pad, prng } from '../e2e/kernel-lab';
-import { lmHead, lmHeadInt8, quantiseEmbeddingRow, toBf16 } from '../src/reference-kernels';
+import { lmHead, lmHeadInt8, quantiseEmbeddingRow, toBf16 } from '../src/model/reference-kernels';
 
 const labs = await openLabs(16);
 const HIDDEN = [8, 24, 64, 104, 640, 2560];
@@ -51,7 +51,7 @@ function int8Table(lab: Lab, rows: Float32Array[], n: number) {
 /** Logits of a range of rows, written to out. */
 type Head = (begin: number, end: number, out: number) => void;
 
-/** Runs a head over 1 to 7 threads' ranges, as src/forward.ts cuts them, and looks at what each has written. */
+/** Runs a head over 1 to 7 threads' ranges, as src/model/forward.ts cuts them, and looks at what each has written. */
 function checkRanges(lab: Lab, vocab: number, head: Head, right: Float32Array, what: string): void {
   const tiles = pad(vocab, 4) / 4;
   const out = lab.take(tiles * 16);

@@ -1,7 +1,7 @@
 // rmsNorm(): the oracle's bits, and the formula itself in float64.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, gaussian, openLabs, prng } from '../e2e/kernel-lab';
-import { rmsNorm } from '../src/reference-kernels';
+import { rmsNorm } from '../src/model/reference-kernels';
 
 const labs = await openLabs();
 const LENGTHS = [4, 8, 12, 16, 20, 28, 32, 36, 64, 100, 636, 640, 2560, 2564, 6912, 14336, 16384];

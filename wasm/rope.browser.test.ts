@@ -1,7 +1,7 @@
 // ropeTables(), rope(): the rounding of HF transformers, and the oracle's bits.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, gaussian, type Lab, openLabs, prng, ulps32 } from '../e2e/kernel-lab';
-import { rope, ropeTurns, type Turns, toBf16 } from '../src/reference-kernels';
+import { rope, ropeTurns, type Turns, toBf16 } from '../src/model/reference-kernels';
 
 const f = Math.fround;
 const labs = await openLabs();

@@ -4,7 +4,7 @@ import { cos, sin } from './math';
 /**
  * Tables of one position: f32 cos[d / 2] and sin[d / 2] times `multiplier`, padded to a multiple of 4 with cos 1 and sin 0.
  * Rounded as HF transformers does: the angle, cos and sin, and the product are float32.
- * @param headDim true size of a head, even; @param frequencies f32[d / 2], radians a position (src/rope.ts)
+ * @param headDim true size of a head, even; @param frequencies f32[d / 2], radians a position (src/model/rope.ts)
  */
 export function ropeTables(
   position: i32,

@@ -4,8 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { headForms } from '../bench/screening-heads';
 import { bitDifference, difference, gaussian, openLabs, prng } from '../e2e/kernel-lab';
 import { lostAmongBest, openHead } from '../e2e/screening-lab';
-import { quantiseEmbeddingRow, toBf16 } from '../src/reference-kernels';
-import { createSampler } from '../src/sampler';
+import { createSampler } from '../src/generate/sampler';
+import { quantiseEmbeddingRow, toBf16 } from '../src/model/reference-kernels';
 
 const labs = await openLabs(16);
 const f = Math.fround;

@@ -1,7 +1,7 @@
 // expSum(), nll(), and through them expPs: the oracle's bits, and float64.
 import { describe, expect, test } from 'vitest';
 import { bitDifference, gaussian, openLabs, prng, ulps32 } from '../e2e/kernel-lab';
-import { expF32 } from '../src/reference-kernels';
+import { expF32 } from '../src/model/reference-kernels';
 
 const f = Math.fround;
 const labs = await openLabs();

@@ -1,10 +1,10 @@
 /** The engine worker: thread 0 of the pool, and the page's only correspondent. */
 import { expose } from 'comlink';
-import { createEngine } from '../src/engine';
-import { locateKernels } from '../src/kernels';
-import { lazyFormats } from '../src/lazy-formats';
-import type { Spawn } from '../src/pool';
-import type { LocateRequest, SpawnReply, SpawnRequest } from '../src/protocol';
+import { createEngine } from '../src/engine/engine';
+import { lazyFormats } from '../src/generate/lazy-formats';
+import { locateKernels } from '../src/model/kernels';
+import type { Spawn } from '../src/model/pool';
+import type { LocateRequest, SpawnReply, SpawnRequest } from '../src/protocol/protocol';
 
 /** The page starts the kernel workers and passes on what they say. */
 const spawn: Spawn = (start, onMessage) => {

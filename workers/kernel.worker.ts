@@ -3,10 +3,10 @@
  * memory: it sleeps on the pass counter, runs the pass, and meets the others at barriers.
  */
 import { toRecord } from '../src/errors';
-import { createForward, PoolFailed } from '../src/forward';
-import { createMachine } from '../src/machine';
-import { BARRIER, PASS } from '../src/memory';
-import type { KernelWorkerMessage, PoolStart } from '../src/protocol';
+import { createForward, PoolFailed } from '../src/model/forward';
+import { createMachine } from '../src/model/machine';
+import { BARRIER, PASS } from '../src/model/memory';
+import type { KernelWorkerMessage, PoolStart } from '../src/protocol/protocol';
 
 /** Rounds to spin between passes before sleeping: the engine samples and decodes a token in less. */
 const SPIN = 100_000;

@@ -2,7 +2,7 @@
 import { wrap } from 'comlink';
 import { describe, expect, test } from 'vitest';
 import { tinyStories } from '../../e2e/reading';
-import type { KernelName } from '../../src/memory';
+import type { KernelName } from '../../src/model/memory';
 import type { BenchHost } from './engine.worker';
 import { serveSpawns } from './spawn';
 

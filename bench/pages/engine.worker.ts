@@ -1,16 +1,16 @@
 /** The bench's engine: a model loaded as the product loads it, and passes that are timed below the public API. */
 import { expose } from 'comlink';
-import { createPassCosts, type PassCosts } from '../../src/draft';
-import { type GenerateContext, generate } from '../../src/generate';
-import type { GenerateSettings } from '../../src/generate-types';
-import { compileKernels } from '../../src/kernels';
-import type { LoadOptions, ModelInfo } from '../../src/load-types';
-import { type LoadedModel, loadModel } from '../../src/loader';
-import type { Spawn } from '../../src/pool';
-import { logitsView } from '../../src/session';
-import { validateSettings } from '../../src/settings';
-import { createSlots } from '../../src/slots';
-import { createYield } from '../../src/yield';
+import { createYield } from '../../src/checkpoint/yield';
+import { type LoadedModel, loadModel } from '../../src/engine/loader';
+import { createPassCosts, type PassCosts } from '../../src/generate/draft';
+import { type GenerateContext, generate } from '../../src/generate/generate';
+import { logitsView } from '../../src/generate/session';
+import { validateSettings } from '../../src/generate/settings';
+import { createSlots } from '../../src/generate/slots';
+import { compileKernels } from '../../src/model/kernels';
+import type { Spawn } from '../../src/model/pool';
+import type { GenerateSettings } from '../../src/protocol/generate-types';
+import type { LoadOptions, ModelInfo } from '../../src/protocol/load-types';
 import { type BenchPool, startBenchPool } from './pool';
 import { spawnKernelWorker } from './spawn';
 

@@ -1,9 +1,9 @@
 /** A kernel worker of the bench: as workers/kernel.worker.ts, but it may be slow on purpose, and knows the prototype. */
 import { toRecord } from '../../src/errors';
-import { createForward } from '../../src/forward';
-import { createMachine } from '../../src/machine';
-import { BARRIER, PASS, ROWS } from '../../src/memory';
-import type { KernelWorkerMessage, PoolStart } from '../../src/protocol';
+import { createForward } from '../../src/model/forward';
+import { createMachine } from '../../src/model/machine';
+import { BARRIER, PASS, ROWS } from '../../src/model/memory';
+import type { KernelWorkerMessage, PoolStart } from '../../src/protocol/protocol';
 import { LAST_PASS, PROTOTYPE_PASS } from './passes';
 import { createPrototype } from './prototype';
 import { slowed } from './slow';

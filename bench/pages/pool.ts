@@ -1,12 +1,13 @@
 /**
- * A pool over a loaded model, as src/pool.ts makes it, with what a bench wants beside: the time of each step, passes of the
+ * A pool over a loaded model, as src/model/pool.ts makes it, with what a bench wants beside: the time of each step, passes of the
  * prototype, workers that are slow on purpose.
  */
-import { createForward } from '../../src/forward';
-import type { LoadedModel } from '../../src/loader';
-import { createMachine } from '../../src/machine';
-import { BARRIER, BEST, LOGITS_FROM, PASS, ROWS, SHARE_BYTES, SHARE_SETS } from '../../src/memory';
-import type { Pool, Row } from '../../src/pool';
+
+import type { LoadedModel } from '../../src/engine/loader';
+import { createForward } from '../../src/model/forward';
+import { createMachine } from '../../src/model/machine';
+import { BARRIER, BEST, LOGITS_FROM, PASS, ROWS, SHARE_BYTES, SHARE_SETS } from '../../src/model/memory';
+import type { Pool, Row } from '../../src/model/pool';
 import { LAST_PASS, PROTOTYPE_PASS } from './passes';
 import { createPrototype, readsTiles } from './prototype';
 import { kernelWorkersEnded, spawnKernelWorker } from './spawn';

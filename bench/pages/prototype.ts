@@ -3,8 +3,8 @@
  * beside the checkout, over the same weights, by the same threads. Each takes its half of the rows of every matrix, with no
  * barrier before the end.
  */
-import type { Machine } from '../../src/machine';
-import { BARRIER, type MemoryPlan } from '../../src/memory';
+import type { Machine } from '../../src/model/machine';
+import { BARRIER, type MemoryPlan } from '../../src/model/memory';
 
 interface Exports {
   initc(): void;

@@ -1,5 +1,5 @@
 /** A slow core, made on purpose: every kernel takes a number of times as long as it needs. */
-import type { Kernels } from '../../src/kernels';
+import type { Kernels } from '../../src/model/kernels';
 
 /** Waiting for others takes no part in it. */
 const WAITING = ['barrier', 'awaitPass', 'startPass', 'fail'];

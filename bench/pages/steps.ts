@@ -1,6 +1,6 @@
 /** Where the time of thread 0 goes within its passes: by step, and at the barriers between them. */
-import type { Step, Tap } from '../../src/forward';
-import type { Kernels } from '../../src/kernels';
+import type { Step, Tap } from '../../src/model/forward';
+import type { Kernels } from '../../src/model/kernels';
 
 export interface Steps {
   tap: Tap;
