@@ -116,8 +116,9 @@ function types(out) {
         return `${how}${quote}${path}.js${quote}`;
       },
     );
-    mkdirSync(dirname(join(out, 'types', file)), { recursive: true });
-    writeFileSync(join(out, 'types', relative('src', file)), text);
+    const to = join(out, 'types', relative('src', file));
+    mkdirSync(dirname(to), { recursive: true });
+    writeFileSync(to, text);
   };
   for (const entry of Object.values(entries)) visit(entry.replace(/\.ts$/, '.d.ts'));
   rmSync(all, { recursive: true });

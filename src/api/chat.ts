@@ -5,6 +5,7 @@ import type {
   Answer,
   ChatOptions,
   Chunk,
+  GenerateOptions,
   GenerateResult,
   Message,
   ResponseFormat,
@@ -102,8 +103,18 @@ function createReading(format: ToolFormat | 'json', names: string[]) {
 
 export type CallReading = ReturnType<typeof createReading>;
 
-/** What a chat comes to: the tools that the template is given, the engine's options, and what reads calls out of the answer. */
-export function prepareChat(info: ModelInfo, options: ChatOptions) {
+/** What a chat comes to. */
+interface Prepared {
+  /** What is wrong with the options. */
+  failure: unknown;
+  /** What the template is given. */
+  tools: Tool[] | undefined;
+  settings: GenerateOptions;
+  /** What reads calls out of the answer. */
+  reading: CallReading | undefined;
+}
+
+export function prepareChat(info: ModelInfo, options: ChatOptions): Prepared {
   const { tools: _, toolChoice: __, continueFinalMessage: ___, ...rest } = options;
   let calling: Calling = { names: [] };
   let failure: unknown;

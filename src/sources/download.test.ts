@@ -243,7 +243,7 @@ describe('abort', () => {
     const { setTimeout: set, clearTimeout: clear } = globalThis;
     vi.spyOn(globalThis, 'setTimeout').mockImplementation(((act: () => void, ms: number) => {
       // undici and the test runner have timers of their own
-      if (!new Error().stack?.includes('/src/request.ts')) return set(act, ms);
+      if (!new Error().stack?.includes('/src/sources/request.ts')) return set(act, ms);
       const timer = set(() => {
         timers.delete(timer);
         act();
