@@ -2,31 +2,39 @@ import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { createRef, ref } from 'lit/directives/ref.js';
 import type { Model } from '../src/index';
 import { badge } from './badge';
-import { branch } from './chat';
-import { Chats } from './chats';
-import './chooser';
-import type { Chooser } from './chooser';
-import './composer';
-import type { Composer } from './composer';
-import { contextMeter, contextNotice } from './context';
+import { branch } from './chat/chat';
+import { Chats } from './chat/chats';
+import './models/chooser';
+import type { Chooser } from './models/chooser';
+import './chat/composer';
+import type { Composer } from './chat/composer';
+import { contextMeter, contextNotice } from './chat/context';
 import { isNarrow, keepBehind, watchWidth } from './drawer';
-import { type Engine, sameEngine } from './engine-settings';
 import { plural } from './figures';
 import { type FrontActions, front, loadState } from './front';
-import './inspection-card';
-import { Loading } from './loading';
+import { type Engine, sameEngine } from './settings/engine-settings';
+import './models/inspection-card';
+import { loadMarkdown, type Renderer } from './chat/markdown';
 import { icons } from './mark';
-import { loadMarkdown, type Renderer } from './markdown';
+import { Loading } from './models/loading';
 import { engineNotice, isolationNotice } from './notices';
 import './offline-badge';
-import { spokenProgress } from './progress';
-import type { Sampling } from './sampling';
-import type { Hit } from './search';
-import './settings';
-import type { Settings } from './settings';
+import type { Hit } from './chat/search';
+import { spokenProgress } from './models/progress';
+import type { Sampling } from './settings/sampling';
+import './settings/settings';
+import { type TalkActions, talk } from './chat/talk';
+import {
+  type Address,
+  embedded,
+  isEmbedded,
+  isRepository,
+  type PageSource,
+  readAddress,
+  writeAddress,
+} from './models/source';
+import type { Settings } from './settings/settings';
 import { bar, type SidebarActions, sidebar } from './sidebar';
-import { type Address, embedded, isEmbedded, isRepository, type PageSource, readAddress, writeAddress } from './source';
-import { type TalkActions, talk } from './talk';
 import { restoreTheme } from './theme';
 
 /** A view this close to the end (CSS px) goes along with the answer. */

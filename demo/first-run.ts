@@ -1,7 +1,7 @@
 import { html, type TemplateResult } from 'lit';
 import { bytes } from './figures';
-import type { Loading } from './loading';
-import { hostOf, isEmbedded } from './source';
+import type { Loading } from './models/loading';
+import { hostOf, isEmbedded } from './models/source';
 
 /** What a first visit should know: what comes in, what goes out, what is not needed. */
 export function firstRun(loading: Loading): TemplateResult {

@@ -1,14 +1,14 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { bytes } from './figures';
 import { firstRun } from './first-run';
-import { titleOf } from './known-models';
-import type { Loading } from './loading';
 import { mark } from './mark';
-import { keptWords, shareOf } from './on-device';
+import { titleOf } from './models/known-models';
+import type { Loading } from './models/loading';
+import { keptWords, shareOf } from './models/on-device';
+import { loadProgress } from './models/progress';
+import { embedded, isEmbedded, type PageSource } from './models/source';
+import { tokenForm } from './models/token-form';
 import { problemCard, wantsToken } from './problem';
-import { loadProgress } from './progress';
-import { embedded, isEmbedded, type PageSource } from './source';
-import { tokenForm } from './token-form';
 
 const storySuggestions = [
   'Tell me a story about a dog and a ball.',

@@ -1,8 +1,8 @@
 /** The lab: the public API on `window`, for the console, the end-to-end tests and the benches, and a few forms over it. */
 import * as sterna from '../src/index';
 import { bytes, duration, millions, rate } from './figures';
+import { parseSource } from './models/source';
 import { problemOf } from './problem';
-import { parseSource } from './source';
 import { restoreTheme } from './theme';
 
 declare global {

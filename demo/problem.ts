@@ -2,7 +2,7 @@ import { html, nothing, type TemplateResult } from 'lit';
 import { type HubSource, SternaError } from '../src/index';
 import { bytes } from './figures';
 import './report';
-import { isRepository, type PageSource } from './source';
+import { isRepository, type PageSource } from './models/source';
 
 type Code = SternaError['code'];
 

@@ -1,11 +1,11 @@
 import { html, nothing, type TemplateResult } from 'lit';
-import type { Chat } from './chat';
-import type { Chats } from './chats';
-import './history-panel';
-import type { Loading } from './loading';
+import type { Chat } from './chat/chat';
+import type { Chats } from './chat/chats';
+import './chat/history-panel';
 import { icons, mark } from './mark';
-import './model-card';
-import type { Hit } from './search';
+import type { Loading } from './models/loading';
+import './models/model-card';
+import type { Hit } from './chat/search';
 import { toggleTheme } from './theme';
 
 export interface SidebarActions {
