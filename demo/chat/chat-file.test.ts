@@ -49,7 +49,7 @@ test.each<[place: string, expected: string, change: Parameters<typeof refusal>[0
   ['version', '1', (outer) => (outer.version = 2)],
   ['chats', 'a list', (outer) => (outer.chats = {})],
   ['chats[0]', 'a record', (outer) => (outer.chats = [null])],
-  ['chats[0].id', 'an id', (outer) => (outer.chats[0].id = '../../x')],
+  ['chats[0].id', 'an id', (outer) => (outer.chats[0].id = '../x')],
   ['chats[0].title', 'a text', (outer) => (outer.chats[0].title = 7)],
   ['chats[0].changedAt', 'a time in ms', (outer) => (outer.chats[0].changedAt = 'today')],
   ['chats[0].turns', 'a list', (outer) => delete outer.chats[0].turns],

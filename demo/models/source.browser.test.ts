@@ -15,8 +15,8 @@ it.each([
   ],
   ['https://huggingface.co/owner/name/resolve/main/b.gguf', { repo: 'owner/name', file: 'b.gguf' }],
   ['https://example.org/models/x/', { url: 'https://example.org/models/x/' }],
-  ['./x/', { url: './x/' }],
-  ['../../x', { url: '../../x' }],
+  ['./models/x/', { url: './models/x/' }],
+  ['../x', { url: '../x' }],
   ['/models/x', { url: '/models/x' }],
   ['.hidden/x', { url: '.hidden/x' }],
 ])('%s is understood', (text, source) => {
@@ -54,7 +54,7 @@ it('writes the address so that it reads the same, and never a token or a file of
 });
 
 it('knows the same model again', () => {
-  expect(isEmbedded({ url: new URL('./tiny-stories-ternary', document.baseURI).href })).toBe(true);
+  expect(isEmbedded({ url: new URL('./models/tiny-stories-ternary', document.baseURI).href })).toBe(true);
   expect(sameSource({ repo: 'a/b' }, { repo: 'a/b', revision: 'main', hubUrl: 'https://huggingface.co' })).toBe(true);
   expect(sameSource({ repo: 'a/b' }, { repo: 'a/b', file: 'c' })).toBe(true);
   expect(sameSource({ repo: 'a/b', file: 'd' }, { repo: 'a/b', file: 'c' })).toBe(false);

@@ -4,7 +4,7 @@ import type { HubSource, LoadOptions } from '../../src/index';
 export type PageSource = HubSource | { url: string } | File[];
 
 const hubHome = 'https://huggingface.co';
-const embeddedUrl = './tiny-stories-ternary/';
+const embeddedUrl = './models/tiny-stories-ternary/';
 
 /** The model that comes with the page. */
 export const embedded: PageSource = { url: embeddedUrl };
