@@ -233,7 +233,7 @@ describe('trouble', () => {
   test.each<Partial<HubSource>>([
     { repo: 'https://huggingface.co/a/b' },
     { repo: 'a/b/c' },
-    { repo: '../../a' },
+    { repo: '../a' },
     { repo: '' },
     { repo: 'gpt2' },
     { revision: '' },
