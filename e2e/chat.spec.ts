@@ -125,6 +125,7 @@ test('a full context is said, with what to do', async ({ page }) => {
   await send(page, 'Tell me a story about a dog and a ball.');
   await answered(page);
   await expect(answers(page).getByTestId('stats')).toContainText('Cut: the context is full');
+  await expect(page.getByTestId('continue')).toHaveCount(0);
   const notice = page.getByTestId('notice-context');
   await expect(notice).toHaveAttribute('data-state', 'full');
   await notice.getByTestId('context-more').click();

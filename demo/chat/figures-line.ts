@@ -5,8 +5,13 @@ import type { Figures } from './chat';
 /** A rate over fewer tokens than this says nothing. */
 const FEW = 8;
 
+/** There was no room for another token. */
+export const fillsContext = ({ usage, contextLength }: Figures): boolean =>
+  usage.promptTokens + usage.completionTokens >= contextLength;
+
 /** The figures under an answer: the main ones in a line, the rest when it is opened. */
-export function figuresLine({ usage, timings, finishReason, seed, model, contextLength }: Figures): TemplateResult {
+export function figuresLine(figures: Figures): TemplateResult {
+  const { usage, timings, finishReason, seed, model, contextLength } = figures;
   const { promptTokens, cachedTokens, completionTokens } = usage;
   const used = promptTokens + completionTokens;
   const cached = cachedTokens === 0 ? '' : `, ${count(cachedTokens)} cached`;
@@ -15,7 +20,7 @@ export function figuresLine({ usage, timings, finishReason, seed, model, context
     <details class="stats" data-testid="stats">
       <summary>
         ${finishReason === 'abort' ? html`<span class="flag">Stopped</span>` : nothing}
-        ${finishReason === 'length' ? html`<span class="flag">${used >= contextLength ? 'Cut: the context is full' : 'Cut: token limit'}</span>` : nothing}
+        ${finishReason === 'length' ? html`<span class="flag">${fillsContext(figures) ? 'Cut: the context is full' : 'Cut: token limit'}</span>` : nothing}
         <span><b>${rate(timings.decodeTokensPerSecond)}</b> tokens/s</span>
         <span><b>${plural(completionTokens, 'token')}</b></span>
         <span>first after <b>${duration(timings.firstTokenMs)}</b></span>

@@ -7,7 +7,7 @@ import './edit-box';
 import { plural, rate } from '../figures';
 import { icons, mark } from '../mark';
 import { isFatal, type Problem, problemCard } from '../problem';
-import { figuresLine } from './figures-line';
+import { figuresLine, fillsContext } from './figures-line';
 import type { Renderer } from './markdown';
 import { readingProgress } from './reading';
 
@@ -155,12 +155,12 @@ export class ChatMessage extends LitElement {
       Regenerate
     </button>`;
     const { figures, unfinished, text } = this.turn;
-    const cut = this.last && text !== '' && (unfinished || (figures && figures.finishReason !== 'stop'));
+    const cut = unfinished || (figures && figures.finishReason !== 'stop' && !fillsContext(figures));
     const goOn = html`<button class="quiet" data-testid="continue" ?disabled=${!this.able} @click=${() => this.#emit('continue')}>
       Continue
     </button>`;
     return html`<div class="message-actions">
-      ${this.#arrows()} ${text ? this.#copyButton() : nothing} ${cut && !this.problem ? goOn : nothing} ${this.problem ? nothing : again}
+      ${this.#arrows()} ${text ? this.#copyButton() : nothing} ${cut && this.last && text && !this.problem ? goOn : nothing} ${this.problem ? nothing : again}
     </div>`;
   }
 
