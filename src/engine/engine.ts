@@ -27,7 +27,7 @@ import {
 } from '../session/session-calls';
 import { begunAnswer, encodeChat } from '../text/chat-template';
 import { checkRoles } from '../text/roles';
-import type { Tokenizer } from '../text/tokenizer';
+import { encodeOn, type Tokenizer } from '../text/tokenizer';
 import { checkTools, checkToolUse } from '../text/tool-format';
 import { checkEmbedSettings, embedAll } from './embed';
 import { inspect } from './inspect';
@@ -81,7 +81,7 @@ export function createEngine(spawn: Spawn, loadFormats: () => Promise<typeof cre
       ? begunAnswer(conversation)
       : { rest: conversation, begun: undefined };
     const { ids } = applyTemplate(loadedModel, rest, addGenerationPrompt);
-    for (const id of begun === undefined ? [] : tokenizerOf(loadedModel).encode(begun)) ids.push(id);
+    for (const id of begun === undefined ? [] : encodeOn(tokenizerOf(loadedModel), begun)) ids.push(id);
     if (conversation.tools?.length && !loadedModel.info.toolFormat) {
       const facts = { got: 'another form', expected: '<tool_call> with JSON, or {"name", "parameters"}' };
       const what = `calls of tools as ${loadedModel.info.name} writes them cannot be read`;

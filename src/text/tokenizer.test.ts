@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { createTextDecoder, createTokenizer } from './tokenizer';
+import { createTextDecoder, createTokenizer, encodeOn } from './tokenizer';
 
 const read = (path: string) => JSON.parse(readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8'));
 const folder = 'demo/public/models/tiny-stories-ternary';
@@ -293,6 +293,14 @@ describe('a SentencePiece vocabulary as tokenizer.json', () => {
     const decoder = createTextDecoder(pieces);
     expect([9, 3, 4, 5, 6].map(decoder.push)).toEqual([' a', '', '', '€', ' ']);
     expect(decoder.end()).toBe('');
+  });
+
+  it('encodes what goes on with a text without a blank in front', () => {
+    expect(encodeOn(pieces, 'ab')).toEqual([10]);
+    expect(encodeOn(pieces, ' ab')).toEqual([11]);
+    expect(encodeOn(pieces, 'a€')).toEqual([7, 3, 4, 5]);
+    const decoder = createTextDecoder(pieces);
+    expect(encodeOn(pieces, ' ab a€b').map(decoder.push).join('')).toBe(' ab a€b');
   });
 
   it('keeps every blank where none is put in front', () => {

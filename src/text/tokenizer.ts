@@ -231,3 +231,18 @@ export function createTextDecoder(tokenizer: Pick<Tokenizer, 'bytesOf'>): Increm
     end: () => decoder.decode(),
   };
 }
+
+const newline = '\n';
+
+/**
+ * The ids of a text that goes on with what was decoded bit by bit: without the blank that SentencePiece tokenizers put in
+ * front of a text. Where they do, it is put in front of a newline, which is taken off again.
+ */
+export function encodeOn(tokenizer: Pick<Tokenizer, 'encode' | 'bytesOf'>, text: string): number[] {
+  const lead = tokenizer.encode(newline);
+  if (createTextDecoder(tokenizer).push(lead[0] ?? -1) !== newline) {
+    const ids = tokenizer.encode(newline + text);
+    if (lead.every((id, i) => ids[i] === id)) return ids.slice(lead.length);
+  }
+  return tokenizer.encode(text);
+}
