@@ -80,8 +80,16 @@ describe('imports', () => {
         }
       }
     }
+    expect(valueImports('src/store/store.ts')).toContain('src/store/store-opfs');
     const all = Object.entries(ROOMS).flatMap(([room, others]) => others.map((other) => `${room} ${other}`));
     expect([...used].sort()).toEqual(all.sort());
+  });
+
+  it('lets the other entry of the package know its own room, and through it the main entry', () => {
+    const others = valueImports('src/ai-sdk.ts');
+    expect(others.length).toBeGreaterThan(0);
+    for (const name of others) expect(['ai-sdk', 'index']).toContain(roomOf(name));
+    expect(valueImports('src/ai-sdk/shared-model.ts')).toEqual(['src/index']);
   });
 
   it('lets the page reach nothing that can block', () => {
@@ -128,6 +136,7 @@ describe('imports', () => {
       'model/plan-memory': ['src/model/memory'],
     };
     const leaves = [
+      'protocol/protocol',
       ...['model/config', 'model/memory', 'model/plan-memory', 'model/reference', 'model/reference-kernels'],
       ...['sources/request', 'checkpoint/safetensors', 'generate/sampler', 'generate/stop'],
       ...['text/tokenizer', 'text/tokenizer-file'],

@@ -103,9 +103,8 @@ function createReading(format: ToolFormat | 'json', names: string[]) {
 
 export type CallReading = ReturnType<typeof createReading>;
 
-/** What a chat comes to. */
 interface Prepared {
-  /** What is wrong with the options. */
+  /** What is wrong with the options: the answer's error. */
   failure: unknown;
   /** What the template is given. */
   tools: Tool[] | undefined;
@@ -114,6 +113,7 @@ interface Prepared {
   reading: CallReading | undefined;
 }
 
+/** What a chat comes to: the tools that the template is given, the engine's options, and what reads calls out of the answer. */
 export function prepareChat(info: ModelInfo, options: ChatOptions): Prepared {
   const { tools: _, toolChoice: __, continueFinalMessage: ___, ...rest } = options;
   let calling: Calling = { names: [] };
